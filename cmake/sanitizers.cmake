@@ -1,0 +1,10 @@
+# SEER_SANITIZE is empty, "address" (address + undefined behaviour) or "thread".
+if(SEER_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer -g1)
+  add_link_options(-fsanitize=address,undefined)
+elseif(SEER_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer -g1)
+  add_link_options(-fsanitize=thread)
+elseif(NOT SEER_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "SEER_SANITIZE='${SEER_SANITIZE}': expected empty, 'address' or 'thread'")
+endif()

@@ -1,0 +1,84 @@
+// The operators of Seer for C++ users: typed calls into the PyTorch dispatcher.
+//
+// The same operators are reachable from Python after
+//   torch.ops.load_library("build/libseer_ops.so")
+// as torch.ops.seer.<name>, with the arguments in the order given here.
+//
+// Conventions of every operator
+//   layout      q [batch, num_q_heads, q_len, head_dim]; k and v [batch, num_kv_heads, kv_len,
+//   head_dim] strides     any, as long as the last dimension is contiguous: a transposed [batch,
+//   length, heads, head_dim]
+//               view is read where it lies
+//   heads       num_q_heads is a multiple of num_kv_heads; query head h reads key/value head
+//               h / (num_q_heads / num_kv_heads)
+//   lengths     any, 0 included; the last block may be partial. A block is `block_size` consecutive
+//   tokens causal      query i sees the keys j <= i + kv_len - q_len: aligned at the end empty rows
+//   a query that sees no key gets out = 0 and lse = -inf lse         natural logarithm, float32
+//   [batch, num_q_heads, q_len] dtypes      CPU: float32 and bfloat16 through the fast kernels,
+//   float64 through the plain reference block_size  16, 32, 64 or 128 errors      c10::Error that
+//   names the argument, its value and what is accepted
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <tuple>
+
+namespace seer {
+
+// Attention over the key blocks that `block_mask` keeps.
+//   block_mask  bool [batch | 1, num_q_heads | num_kv_heads | 1, ceil(q_len / block_size),
+//   ceil(kv_len / block_size)];
+//               with is_causal, keys after the query are hidden also inside a kept block
+//   scale       multiplies q.k before the softmax; 1 / sqrt(head_dim) when absent
+// Returns (out, lse); out has the shape, dtype and, where q is dense, the memory layout of q. Keys
+// and values of blocks that are not kept are never read.
+std::tuple<at::Tensor, at::Tensor> block_sparse_attention(
+    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& block_mask,
+    std::int64_t block_size = 64, bool is_causal = true,
+    std::optional<double> scale = std::nullopt);
+
+// Dense attention that also returns, for each pair of a query block and a key block, the maximum
+// softmax probability inside it: the teacher of the attention gates. Returns (out, lse, block_map);
+// block_map is float32 [batch, num_q_heads, ceil(q_len / block_size), ceil(kv_len / block_size)], 0
+// where nothing is visible.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> attention_with_block_map(
+    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, std::int64_t block_size = 64,
+    bool is_causal = true, std::optional<double> scale = std::nullopt);
+
+// The contract of the published SeerAttention operator: (out, pooled), where pooled is the block
+// map of attention_with_block_map with each row divided by its sum. A row without any visible key
+// stays 0.
+std::tuple<at::Tensor, at::Tensor> attn_with_pooling(const at::Tensor& q, const at::Tensor& k,
+                                                     const at::Tensor& v, bool is_causal,
+                                                     double scale, std::int64_t block_size = 64);
+
+// Pools x [batch, heads, length, head_dim] over blocks of tokens.
+//   kinds  any of "max", "min", "avg", written together or with commas ("maxminavg", "max,avg");
+//   the result is their
+//          concatenation along the last dimension, always in the order max, min, avg
+// Returns [batch, heads, ceil(length / block_size), head_dim * number of kinds] in the dtype of x;
+// a partial last block pools its real tokens.
+at::Tensor pool_blocks(const at::Tensor& x, std::int64_t block_size, std::string_view kinds);
+
+// Turns gate scores into a block mask.
+//   scores  float32 or bfloat16 [batch, heads, ceil(q_len / block_size), ceil(kv_len /
+//   block_size)]. "ratio" and
+//           "budget" use only their order; "threshold" and "mass" take them as the probabilities of
+//           a row's blocks. Scores of blocks after the query are never looked at
+//   policy  "dense" or "gate:<rule>[,key=value...]", with one rule of
+//             ratio=R      the max(1, int((1 - sqrt(1 - R)) * key blocks)) highest blocks of each
+//             row, 0 < R <= 1 threshold=T  the blocks with a score above T mass=M       the fewest
+//             blocks whose scores sum to M of the row's visible total, 0 < M <= 1 budget=N     the
+//             max(1, N / block_size) highest blocks of each row, N in tokens
+//           and the keys sink=N and local=N (the first and last N visible blocks of a row are kept
+//           too) and dense_rows=N (the last N query block rows keep every visible block). Ties go
+//           to the lower block index
+// Returns a bool mask of the shape of scores; blocks that no query of the row can see are never
+// set.
+at::Tensor select_blocks(const at::Tensor& scores, std::string_view policy, std::int64_t q_len,
+                         std::int64_t kv_len, std::int64_t block_size);
+
+}  // namespace seer
