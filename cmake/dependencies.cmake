@@ -14,6 +14,10 @@ target_include_directories(seer_highway SYSTEM INTERFACE ${SEER_HIGHWAY_INCLUDE}
 find_package(nlohmann_json 3.11 REQUIRED)
 find_package(CLI11 2.1 REQUIRED)
 find_package(fmt 9 REQUIRED)
+# Header-only: LibTorch brings newer fmt headers, which come first in every file that sees LibTorch; the
+# distribution's libfmt has not their symbols.
+add_library(seer_fmt INTERFACE)
+target_link_libraries(seer_fmt INTERFACE fmt::fmt-header-only)
 if(SEER_BUILD_TESTS)
   find_package(GTest 1.12 REQUIRED)
 endif()
