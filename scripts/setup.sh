@@ -57,10 +57,10 @@ install_packages() {
 
   local install=(apt-get install -y --no-install-recommends "${missing[@]}")
   if [[ $(id -u) != 0 ]] && ! sudo -n true 2>/dev/null; then
-    local sudo=""
-    if command -v sudo >/dev/null; then sudo="sudo "; fi
+    local sudo="" needs="root. As root run"
+    if command -v sudo >/dev/null; then sudo="sudo " needs="a password for sudo. Run"; fi
     die "these Debian packages are missing: ${missing[*]}" \
-        "Installing them needs ${sudo:+a password for sudo}${sudo:-root}. Please run${sudo:- as root}, then 'make setup' again:" \
+        "Installing them needs $needs this, then 'make setup' again:" \
         "  ${sudo}apt-get update && ${sudo}${install[*]}"
   fi
   say "installing ${missing[*]}"
