@@ -23,20 +23,20 @@ struct RowValues {
   V32 v0, v1;
 };
 
-// Rows of memory that are fetched into the cache a few at a time while something else is computed.
+// Fetches the rows of the next block's keys and values into the second-level cache, a row at a time between two pieces
+// of the score product: issued together they would fill the miss buffers and stall the product.
 class Prefetcher {
  public:
   // `rows` rows of `row_bytes` bytes at keys, then as many at values.
   Prefetcher(Source keys, Source values, std::int64_t rows, std::int64_t row_bytes)
       : keys_(keys), values_(values), rows_(rows), row_bytes_(row_bytes) {}
 
-  HWY_INLINE void Advance(std::int64_t rows) {
-    for (const std::int64_t end = next_ + rows; next_ < end && next_ < 2 * rows_; ++next_) {
-      const std::uint8_t* row = next_ < rows_ ? keys_.base + next_ * keys_.row_bytes
-                                              : values_.base + (next_ - rows_) * values_.row_bytes;
-      for (std::int64_t byte = 0; byte < row_bytes_; byte += 64)
-        __builtin_prefetch(row + byte, 0, 2);
-    }
+  HWY_INLINE void NextRow() {
+    if (next_ >= 2 * rows_) return;
+    const std::uint8_t* row = next_ < rows_ ? keys_.base + next_ * keys_.row_bytes
+                                            : values_.base + (next_ - rows_) * values_.row_bytes;
+    ++next_;
+    for (std::int64_t byte = 0; byte < row_bytes_; byte += 64) __builtin_prefetch(row + byte, 0, 2);
   }
 
  private:
@@ -55,13 +55,14 @@ struct Panel {
   std::uint32_t* probs;  // [block_size / 2][kPanelWidth] scratch of the pair product
   std::int64_t dim_units;
   std::int64_t head_dim;
+  std::int64_t prefetch_steps;  // steps of the score product between two prefetched rows
   float scale_log2e;
 
   // Attends to `num_keys` keys. Row i sees the keys below row0_seen + i. Returns the rows' maxima
   // over these keys.
   RowValues Attend(const Source& keys, const Source& values, std::int64_t num_keys,
-                   std::int64_t row0_seen, Prefetcher& prefetcher, std::int64_t prefetch_factor) {
-    RowValues peak = Scores(keys, num_keys, prefetcher, prefetch_factor);
+                   std::int64_t row0_seen, Prefetcher& prefetcher) {
+    RowValues peak = Scores(keys, num_keys, prefetcher);
     if (row0_seen < num_keys) peak = HideFuture(num_keys, row0_seen);
     Accumulate(values, num_keys, Softmax(num_keys, peak));
     return peak;
@@ -69,42 +70,46 @@ struct Panel {
 
  private:
   // scores[key][row] = scale * log2(e) * k.q; returns their maxima over the keys.
-  RowValues Scores(const Source& keys, std::int64_t num_keys, Prefetcher& prefetcher,
-                   std::int64_t prefetch_factor) {
+  RowValues Scores(const Source& keys, std::int64_t num_keys, Prefetcher& prefetcher) {
     const F32 d;
     RowValues peak{hn::Set(d, kMinusInfinity), hn::Set(d, kMinusInfinity)};
     std::int64_t key = 0;
     for (; key + kProductRows <= num_keys; key += kProductRows) {
-      prefetcher.Advance(kProductRows * prefetch_factor);
-      ScoreRows<kProductRows>(keys, key, peak);
+      ScoreRows<kProductRows>(keys, key, prefetcher, peak);
     }
-    prefetcher.Advance((num_keys - key) * prefetch_factor);
     if constexpr (kProductRows > 8) {
       if (key + 8 <= num_keys) {
-        ScoreRows<8>(keys, key, peak);
+        ScoreRows<8>(keys, key, prefetcher, peak);
         key += 8;
       }
     }
     if (key + 4 <= num_keys) {
-      ScoreRows<4>(keys, key, peak);
+      ScoreRows<4>(keys, key, prefetcher, peak);
       key += 4;
     }
     if (key + 2 <= num_keys) {
-      ScoreRows<2>(keys, key, peak);
+      ScoreRows<2>(keys, key, prefetcher, peak);
       key += 2;
     }
-    if (key < num_keys) ScoreRows<1>(keys, key, peak);
+    if (key < num_keys) ScoreRows<1>(keys, key, prefetcher, peak);
     return peak;
   }
 
   template <int kRows>
-  HWY_INLINE void ScoreRows(const Source& keys, std::int64_t key, RowValues& peak) {
+  HWY_INLINE void ScoreRows(const Source& keys, std::int64_t key, Prefetcher& prefetcher,
+                            RowValues& peak) {
     const F32 d;
     Accumulators<kRows> acc;
 #pragma GCC unroll 16
     for (int row = 0; row < kRows; ++row) acc.v[row][0] = acc.v[row][1] = hn::Zero(d);
-    PanelProduct<Product, kRows, false>(keys.base + key * keys.row_bytes, keys.row_bytes, 4, q,
-                                        dim_units, acc);
+    const std::uint8_t* first = keys.base + key * keys.row_bytes;
+    for (std::int64_t unit = 0; unit < dim_units; unit += prefetch_steps) {
+      prefetcher.NextRow();
+      const std::int64_t steps =
+          dim_units - unit < prefetch_steps ? dim_units - unit : prefetch_steps;
+      PanelProduct<Product, kRows, false>(first + unit * 4, keys.row_bytes, 4,
+                                          q + unit * kPanelWidth, steps, acc);
+    }
     const V32 scale = hn::Set(d, scale_log2e);
     float* to = scores + key * kPanelWidth;
 #pragma GCC unroll 16

@@ -28,6 +28,10 @@ class Tile {
     row0_seen_ = params.is_causal ? first_row + 1 + params.kv_len - params.q_len : params.kv_len;
     const std::int64_t seen = VisibleKeys(num_rows_ - 1);
     num_blocks_ = seen <= 0 ? 0 : ceil_div(seen, params.block_size);
+    // One head's score products of a block take head_panels * block_size / kProductRows * dim_units steps: enough
+    // prefetches for the 2 * block_size rows of the next block are spread over them.
+    const std::int64_t steps = layout.head_panels * layout.dim_units / (2 * kProductRows);
+    prefetch_steps_ = steps < 1 ? 1 : steps;
   }
 
   void Run() {
@@ -72,6 +76,7 @@ class Tile {
             At<std::uint32_t>(layout_.probs),
             layout_.dim_units,
             p_.head_dim,
+            prefetch_steps_,
             static_cast<float>(p_.scale * 1.4426950408889634)};
   }
 
@@ -97,21 +102,27 @@ class Tile {
     return seen < keys ? seen : keys;
   }
 
+  // The mask row of a head; only with a mask.
+  const std::uint8_t* MaskRow(std::int64_t head) const {
+    return p_.block_mask + at_.batch * p_.mask_strides.batch +
+           (at_.first_head + head) / p_.mask_heads_per_group * p_.mask_strides.head +
+           at_.q_block * p_.mask_strides.row;
+  }
   bool Kept(std::int64_t head, std::int64_t block) const {
-    if (p_.block_mask == nullptr) return true;
-    return p_.block_mask[at_.batch * p_.mask_strides.batch +
-                         (at_.first_head + head) / p_.mask_heads_per_group * p_.mask_strides.head +
-                         at_.q_block * p_.mask_strides.row + block] != 0;
+    return p_.block_mask == nullptr || MaskRow(head)[block] != 0;
   }
   // The first block from `block` on that some head of the tile keeps; num_blocks_ when there is
   // none.
   std::int64_t NextKept(std::int64_t block) const {
-    for (; block < num_blocks_; ++block) {
-      for (std::int64_t head = 0; head < at_.num_heads; ++head) {
-        if (Kept(head, block)) return block;
-      }
+    if (p_.block_mask == nullptr) return block;
+    std::int64_t first = num_blocks_;
+    for (std::int64_t head = 0; head < at_.num_heads; ++head) {
+      const std::uint8_t* kept = MaskRow(head);
+      std::int64_t candidate = block;
+      while (candidate < first && kept[candidate] == 0) ++candidate;
+      first = candidate < first ? candidate : first;
     }
-    return block;
+    return first;
   }
 
   const std::uint8_t* Row(const void* base, const Strides& strides, std::int64_t head,
@@ -130,6 +141,13 @@ class Tile {
 
   void LoadQueries() {
     const F32 d;
+    for (std::int64_t head = 0; head < at_.num_heads; ++head) {
+      const std::int64_t first_row = at_.q_block * p_.block_size;
+      const Source q{Row(p_.q, p_.q_strides, at_.first_head + head, first_row),
+                     p_.q_strides.row * ElementBytes(p_)};
+      Prefetcher prefetcher(q, q, num_rows_, p_.head_dim * ElementBytes(p_));
+      for (std::int64_t row = 0; row < num_rows_; ++row) prefetcher.NextRow();
+    }
     for (std::int64_t head = 0; head < at_.num_heads; ++head) {
       for (std::int64_t row = 0; row < layout_.head_panels * kPanelWidth; row += kLanes) {
         hn::Store(hn::Set(d, kMinusInfinity), d, RowMax(head) + row);
@@ -154,7 +172,6 @@ class Tile {
   void AttendBlock(std::int64_t block, std::int64_t next) {
     Prefetcher prefetcher(KeyRows(next), ValueRows(next), BlockKeys(next),
                           p_.head_dim * ElementBytes(p_));
-    const std::int64_t prefetch_factor = layout_.head_panels == 1 ? 2 : 1;
     const std::int64_t num_keys = BlockKeys(block);
     const Source keys = Product::Keys(p_, KeyRows(block), num_keys, At<float>(layout_.keys));
     const Source values =
@@ -166,8 +183,7 @@ class Tile {
         if (panel_keys <= 0) continue;
         const std::int64_t row0_seen = VisibleKeys(panel * kPanelWidth) - block * p_.block_size;
         const RowValues peak =
-            PanelAt(head, panel)
-                .Attend(keys, values, panel_keys, row0_seen, prefetcher, prefetch_factor);
+            PanelAt(head, panel).Attend(keys, values, panel_keys, row0_seen, prefetcher);
         if (layout_.map_blocks > 0) {
           const F32 d;
           float* at = BlockMax(head, block) + panel * kPanelWidth;
@@ -246,6 +262,7 @@ class Tile {
   std::int64_t num_rows_;    // real query rows, at most block_size
   std::int64_t row0_seen_;   // keys seen by the first row when causal; may be <= 0 or above kv_len
   std::int64_t num_blocks_;  // key blocks that some row sees
+  std::int64_t prefetch_steps_;
 };
 
 }  // namespace seer::SEER_TARGET_NAMESPACE
