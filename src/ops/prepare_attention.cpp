@@ -1,0 +1,202 @@
+#include "ops/prepare_attention.h"
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_strided.h>
+#include <c10/core/SymBool.h>
+#include <c10/core/SymInt.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "base/ceil_div.h"
+
+namespace seer {
+namespace {
+
+constexpr std::int64_t kMaxHeadDim = 512;
+constexpr std::array<std::int64_t, 4> kBlockSizes = {16, 32, 64, 128};
+
+constexpr const char* kShapeOfQ = "[batch, num_q_heads, q_len, head_dim]";
+constexpr const char* kShapeOfKv = "[batch, num_kv_heads, kv_len, head_dim]";
+constexpr const char* kShapeOfMask = "[batch, heads, query blocks, key blocks]";
+
+// What holds for every tensor argument: a plain tensor beside q, of four dimensions, whose last
+// dimension is contiguous.
+void check_tensor(const at::Tensor& tensor, const char* name, const char* shape,
+                  const at::Tensor& q) {
+  TORCH_CHECK(tensor.defined(), name, ": expected a tensor, got an undefined one");
+  TORCH_CHECK(tensor.layout() == at::kStrided, name, ": expected a strided tensor, got layout ",
+              tensor.layout());
+  TORCH_CHECK(tensor.device() == q.device(), name, ": expected device ", q.device(),
+              " (as q), got ", tensor.device());
+  TORCH_CHECK(tensor.dim() == 4, name, ": expected 4 dimensions ", shape, ", got ", tensor.dim(),
+              " with sizes ", tensor.sym_sizes());
+  TORCH_SYM_CHECK(tensor.sym_size(3).sym_le(1) | tensor.sym_stride(3).sym_eq(1), name,
+                  ": expected a contiguous last dimension (stride 1), got strides ",
+                  tensor.sym_strides(), "; call .contiguous() on it first");
+}
+
+void check_dtype_of_q(const at::Tensor& q) {
+  const at::ScalarType dtype = q.scalar_type();
+  TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kDouble,
+              "q: expected dtype float32, bfloat16 or float64, got ", dtype);
+}
+
+void check_same_dtype(const at::Tensor& tensor, const char* name, const at::Tensor& q) {
+  TORCH_CHECK(tensor.scalar_type() == q.scalar_type(), name, ": expected dtype ", q.scalar_type(),
+              " (as q), got ", tensor.scalar_type());
+}
+
+void check_same_size(const at::Tensor& tensor, const char* name, std::int64_t dim, const char* what,
+                     const at::Tensor& other, const char* other_name) {
+  TORCH_SYM_CHECK(tensor.sym_size(dim).sym_eq(other.sym_size(dim)), name, ": expected ", what, " ",
+                  other.sym_size(dim), " (as ", other_name, "), got ", tensor.sym_size(dim),
+                  " (sizes ", tensor.sym_sizes(), ")");
+}
+
+void check_heads(const at::Tensor& q, const at::Tensor& k) {
+  const c10::SymInt num_q_heads = q.sym_size(1);
+  const c10::SymInt num_kv_heads = k.sym_size(1);
+  TORCH_SYM_CHECK(num_q_heads.sym_eq(0) | num_kv_heads.sym_gt(0),
+                  "k: expected at least one head for the ", num_q_heads, " heads of q, got 0");
+  TORCH_SYM_CHECK(num_q_heads.sym_eq(0) | (num_q_heads % num_kv_heads.max(1)).sym_eq(0),
+                  "q: expected a multiple of the ", num_kv_heads, " heads of k, got ", num_q_heads,
+                  " heads");
+}
+
+void check_block_mask(const at::Tensor& block_mask, const at::Tensor& q, const at::Tensor& k,
+                      std::int64_t block_size) {
+  check_tensor(block_mask, "block_mask", kShapeOfMask, q);
+  TORCH_CHECK(block_mask.scalar_type() == at::kBool, "block_mask: expected dtype bool, got ",
+              block_mask.scalar_type());
+
+  const c10::SymInt batch = q.sym_size(0);
+  const c10::SymInt mask_batch = block_mask.sym_size(0);
+  TORCH_SYM_CHECK(mask_batch.sym_eq(batch) | mask_batch.sym_eq(1),
+                  "block_mask: expected batch 1 or ", batch, " (as q), got ", mask_batch,
+                  " (sizes ", block_mask.sym_sizes(), ")");
+
+  const c10::SymInt num_q_heads = q.sym_size(1);
+  const c10::SymInt num_kv_heads = k.sym_size(1);
+  const c10::SymInt mask_heads = block_mask.sym_size(1);
+  TORCH_SYM_CHECK(
+      mask_heads.sym_eq(num_q_heads) | mask_heads.sym_eq(num_kv_heads) | mask_heads.sym_eq(1),
+      "block_mask: expected 1, ", num_kv_heads, " (as k) or ", num_q_heads, " (as q) heads, got ",
+      mask_heads, " (sizes ", block_mask.sym_sizes(), ")");
+
+  const c10::SymInt num_q_blocks = ceil_div(q.sym_size(2), c10::SymInt(block_size));
+  TORCH_SYM_CHECK(block_mask.sym_size(2).sym_eq(num_q_blocks), "block_mask: expected ",
+                  num_q_blocks, " query blocks (q_len ", q.sym_size(2), ", block_size ", block_size,
+                  "), got ", block_mask.sym_size(2), " (sizes ", block_mask.sym_sizes(), ")");
+  const c10::SymInt num_kv_blocks = ceil_div(k.sym_size(2), c10::SymInt(block_size));
+  TORCH_SYM_CHECK(block_mask.sym_size(3).sym_eq(num_kv_blocks), "block_mask: expected ",
+                  num_kv_blocks, " key blocks (kv_len ", k.sym_size(2), ", block_size ", block_size,
+                  "), got ", block_mask.sym_size(3), " (sizes ", block_mask.sym_sizes(), ")");
+}
+
+void check(const AttentionArguments& arguments) {
+  const auto& [q, k, v, block_mask, block_size, is_causal, scale, wants_block_map] = arguments;
+  TORCH_CHECK(std::find(kBlockSizes.begin(), kBlockSizes.end(), block_size) != kBlockSizes.end(),
+              "block_size: expected 16, 32, 64 or 128, got ", block_size);
+  // The kernels multiply in float32.
+  TORCH_CHECK(!scale || std::isfinite(static_cast<float>(*scale)),
+              "scale: expected a finite float32 number, got ", *scale);
+
+  check_tensor(q, "q", kShapeOfQ, q);
+  check_tensor(k, "k", kShapeOfKv, q);
+  check_tensor(v, "v", kShapeOfKv, q);
+  check_dtype_of_q(q);
+  check_same_dtype(k, "k", q);
+  check_same_dtype(v, "v", q);
+
+  const c10::SymInt head_dim = q.sym_size(3);
+  TORCH_SYM_CHECK(head_dim.sym_ge(1) & head_dim.sym_le(kMaxHeadDim), "q: expected head_dim 1 to ",
+                  kMaxHeadDim, ", got ", head_dim);
+  check_same_size(k, "k", 0, "batch", q, "q");
+  check_same_size(k, "k", 3, "head_dim", q, "q");
+  check_same_size(v, "v", 0, "batch", k, "k");
+  check_same_size(v, "v", 1, "num_kv_heads", k, "k");
+  check_same_size(v, "v", 2, "kv_len", k, "k");
+  check_same_size(v, "v", 3, "head_dim", k, "k");
+  check_heads(q, k);
+
+  if (block_mask != nullptr) check_block_mask(*block_mask, q, k, block_size);
+}
+
+at::Tensor allocate_out(const at::Tensor& q) {
+  if (q.is_non_overlapping_and_dense()) {
+    return at::empty_strided_symint(q.sym_sizes(), q.sym_strides(), q.options());
+  }
+  return at::empty_symint(q.sym_sizes(), q.options());
+}
+
+Element element_of(at::ScalarType dtype) {
+  if (dtype == at::kBFloat16) return Element::kBFloat16;
+  return dtype == at::kDouble ? Element::kFloat64 : Element::kFloat32;
+}
+
+Strides strides_of(const at::Tensor& tensor) {
+  return {.batch = tensor.stride(0), .head = tensor.stride(1), .row = tensor.stride(2)};
+}
+
+void set_block_mask(const at::Tensor& block_mask, AttentionParams& params) {
+  params.block_mask = reinterpret_cast<const std::uint8_t*>(block_mask.const_data_ptr<bool>());
+  params.mask_strides = strides_of(block_mask);
+  if (block_mask.size(0) == 1) params.mask_strides.batch = 0;
+  if (block_mask.size(1) == 1) params.mask_strides.head = 0;
+  const std::int64_t mask_heads = std::max<std::int64_t>(block_mask.size(1), 1);
+  params.mask_heads_per_group = std::max<std::int64_t>(params.num_q_heads / mask_heads, 1);
+}
+
+}  // namespace
+
+AttentionOutputs prepare_attention(const AttentionArguments& arguments) {
+  check(arguments);
+  const at::Tensor& q = arguments.q;
+  const at::TensorOptions float32 = q.options().dtype(at::kFloat);
+  const c10::SymInt block_size = arguments.block_size;
+
+  AttentionOutputs outputs;
+  outputs.out = allocate_out(q);
+  outputs.lse = at::empty_symint({q.sym_size(0), q.sym_size(1), q.sym_size(2)}, float32);
+  if (arguments.wants_block_map) {
+    outputs.block_map =
+        at::empty_symint({q.sym_size(0), q.sym_size(1), ceil_div(q.sym_size(2), block_size),
+                          ceil_div(arguments.k.sym_size(2), block_size)},
+                         float32);
+  }
+  return outputs;
+}
+
+AttentionParams attention_params(const AttentionArguments& arguments,
+                                 const AttentionOutputs& outputs) {
+  const auto& [q, k, v, block_mask, block_size, is_causal, scale, wants_block_map] = arguments;
+  AttentionParams params;
+  params.q = q.const_data_ptr();
+  params.k = k.const_data_ptr();
+  params.v = v.const_data_ptr();
+  params.out = outputs.out.mutable_data_ptr();
+  params.lse = outputs.lse.mutable_data_ptr<float>();
+  params.q_strides = strides_of(q);
+  params.k_strides = strides_of(k);
+  params.v_strides = strides_of(v);
+  params.out_strides = strides_of(outputs.out);
+  params.element = element_of(q.scalar_type());
+
+  params.batch = q.size(0);
+  params.num_q_heads = q.size(1);
+  params.num_kv_heads = k.size(1);
+  params.q_len = q.size(2);
+  params.kv_len = k.size(2);
+  params.head_dim = q.size(3);
+  params.block_size = block_size;
+  params.is_causal = is_causal;
+  params.scale = scale.value_or(1.0 / std::sqrt(static_cast<double>(params.head_dim)));
+
+  if (block_mask != nullptr) set_block_mask(*block_mask, params);
+  if (wants_block_map) params.block_map = outputs.block_map.mutable_data_ptr<float>();
+  return params;
+}
+
+}  // namespace seer

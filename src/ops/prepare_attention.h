@@ -1,0 +1,39 @@
+// What the attention operators share on every device: checks, outputs, kernel parameters.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+
+#include "kernels/block_sparse_attention/params.h"
+
+namespace seer {
+
+// The arguments of an operator, held by reference for the length of one call.
+struct AttentionArguments {
+  const at::Tensor& q;           // [batch, num_q_heads, q_len, head_dim]
+  const at::Tensor& k;           // [batch, num_kv_heads, kv_len, head_dim]
+  const at::Tensor& v;           // [batch, num_kv_heads, kv_len, head_dim]
+  const at::Tensor* block_mask;  // null: the operator takes none and every block is kept
+  std::int64_t block_size;
+  bool is_causal;
+  std::optional<double> scale;  // 1 / sqrt(head_dim) when absent
+  bool wants_block_map;
+};
+
+struct AttentionOutputs {
+  at::Tensor out;        // as q; q's memory layout where q is non-overlapping and dense
+  at::Tensor lse;        // float32 [batch, num_q_heads, q_len]
+  at::Tensor block_map;  // float32 [batch, num_q_heads, q blocks, kv blocks]; undefined if not
+                         // wanted
+};
+
+// Checks every argument, then allocates the outputs without filling them. Sizes may be symbolic.
+AttentionOutputs prepare_attention(const AttentionArguments& arguments);
+
+// The kernel's view of checked arguments and their outputs, which must outlive it.
+AttentionParams attention_params(const AttentionArguments& arguments,
+                                 const AttentionOutputs& outputs);
+
+}  // namespace seer
