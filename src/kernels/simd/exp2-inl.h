@@ -1,0 +1,48 @@
+// 2^x for vectors of floats, once per instruction set. No include guard in the usual form: Highway
+// includes this file again for each target.
+#if defined(SEER_SIMD_EXP2_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef SEER_SIMD_EXP2_INL_H_
+#undef SEER_SIMD_EXP2_INL_H_
+#else
+#define SEER_SIMD_EXP2_INL_H_
+#endif
+
+#include "hwy/highway.h"
+
+SEER_BEFORE_NAMESPACE();
+namespace seer::SEER_TARGET_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// 2^x for x <= 127; 0 for x < -126 (also -inf), NaN for NaN. Relative error below 1.5e-7: 7.5e-8 of
+// the polynomial, the rest rounding. x = n + r with n the nearest integer; 2^r on [-1/2, 1/2] by
+// the degree-5 polynomial with the least maximum relative error (found with the Remez exchange),
+// 2^n through the exponent bits.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V Exp2(D d, V x) {
+#if HWY_TARGET <= HWY_AVX3  // vrndscale and vscalef: one instruction each, underflow included
+  const V n{_mm512_roundscale_ps(x.raw, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+#else
+  const hn::RebindToSigned<D> di;
+  const auto n_int = hn::NearestInt(x);
+  const V n = hn::ConvertTo(d, n_int);
+#endif
+  const V r = hn::Sub(x, n);
+  V p = hn::Set(d, 1.327647263e-3f);
+  p = hn::MulAdd(p, r, hn::Set(d, 9.675541343e-3f));
+  p = hn::MulAdd(p, r, hn::Set(d, 5.550713272e-2f));
+  p = hn::MulAdd(p, r, hn::Set(d, 2.402211972e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 6.931469671e-1f));
+  p = hn::MulAdd(p, r, hn::Set(d, 1.000000072f));
+#if HWY_TARGET <= HWY_AVX3
+  return V{_mm512_scalef_ps(p.raw, n.raw)};
+#else
+  const V scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(n_int)));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -126.0f)), scaled);
+#endif
+}
+
+}  // namespace seer::SEER_TARGET_NAMESPACE
+SEER_AFTER_NAMESPACE();
+
+#endif
