@@ -4,6 +4,7 @@
 //                         failed case with SEER_FUZZ_ITERATIONS=1 runs that case alone
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <random>

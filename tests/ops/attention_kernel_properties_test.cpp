@@ -1,10 +1,12 @@
 // What must hold of the attention kernel whatever the reference says.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include "support/attention_case.h"
 
@@ -65,6 +67,16 @@ class AttentionKernelProperties : public testing::TestWithParam<std::tuple<CpuIs
           for (std::int64_t d = 0; d < width; ++d) {
             ASSERT_EQ(clean.out.at(index * width + d), dirty.out.at(index * width + d))
                 << "out of batch " << b << " head " << h << " query " << row;
+          }
+        }
+        for (std::int64_t q_block = 0; q_block < problem.num_q_blocks(); ++q_block) {
+          if (reads(problem, inputs, b, h, q_block, kv_block)) continue;
+          const std::int64_t first =
+              ((b * problem.num_q_heads + h) * problem.num_q_blocks() + q_block) *
+              problem.num_kv_blocks();
+          for (std::int64_t block = 0; block < problem.num_kv_blocks(); ++block) {
+            ASSERT_EQ(clean.block_map.at(first + block), dirty.block_map.at(first + block))
+                << "block_map of batch " << b << " head " << h << " query block " << q_block;
           }
         }
       }
