@@ -1,0 +1,285 @@
+#include "bench/kernels/attention_bench.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+
+#include "base/cpu_isa.h"
+#include "bench/kernels/attention_check.h"
+#include "bench/kernels/attention_masks.h"
+#include "bench/kernels/attention_peer.h"
+#include "bench/support/fma_peak.h"
+#include "seer/ops.h"
+
+namespace seer::bench {
+namespace {
+
+constexpr double kPeakSeconds = 0.05;  // of one run of the multiply-add peak
+constexpr std::int64_t kMaxLength = std::int64_t{1} << 22;
+constexpr std::int64_t kMaxHeads = 1024;
+constexpr std::int64_t kMaxHeadDim = 512;
+constexpr int kMaxCount = 10000;  // of threads, repeats and warm-up rounds
+
+[[noreturn]] void refuse(const std::string& message) {
+  throw std::invalid_argument(message);
+}
+
+void check_range(const char* flag, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value < low || value > high) {
+    refuse(fmt::format("{} {}: expected an integer from {} to {}", flag, value, low, high));
+  }
+}
+
+void check_device(const std::string& device) {
+  if (device == "cpu") return;
+  if (device == "cuda" || device.starts_with("cuda:")) {
+    refuse(fmt::format("--device {}: this build has no CUDA kernels; expected cpu", device));
+  }
+  refuse(fmt::format("--device {}: unknown device; expected cpu", device));
+}
+
+void check_memory(const AttentionBenchOptions& options) {
+  const std::uint64_t needed = attention_bench_memory(options);
+  const std::uint64_t available = available_memory_bytes();
+  if (available == 0 || needed <= available) return;
+  constexpr double kGigabyte = 1e9;
+  refuse(fmt::format(
+      "these shapes need about {:.1f} GB of memory and {:.1f} GB are available; lower --seq ({}), "
+      "--kv-seq ({}), --heads ({}) or --batch ({})",
+      static_cast<double>(needed) / kGigabyte, static_cast<double>(available) / kGigabyte,
+      options.q_len, options.kv_len, options.num_q_heads, options.batch));
+}
+
+at::ScalarType dtype_of(const AttentionBenchOptions& options) {
+  return options.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
+}
+
+// The densities below 1, each once, from high to low.
+std::vector<double> sparse_densities(const AttentionBenchOptions& options) {
+  std::vector<double> densities;
+  for (const double density : options.densities) {
+    if (density < 1) densities.push_back(density);
+  }
+  std::sort(densities.rbegin(), densities.rend());
+  densities.erase(std::unique(densities.begin(), densities.end()), densities.end());
+  return densities;
+}
+
+CausalBlocks blocks_of(const AttentionBenchOptions& options) {
+  return {options.q_len, options.kv_len, options.block_size};
+}
+
+AttentionProblem random_problem(const AttentionBenchOptions& options) {
+  at::manual_seed(options.seed);
+  const auto draw = [&](std::int64_t heads, std::int64_t length) {
+    return at::randn({options.batch, heads, length, options.head_dim}, dtype_of(options));
+  };
+  at::Tensor q = draw(options.num_q_heads, options.q_len);
+  at::Tensor k = draw(options.num_kv_heads, options.kv_len);
+  at::Tensor v = draw(options.num_kv_heads, options.kv_len);
+  return {std::move(q), std::move(k), std::move(v), blocks_of(options)};
+}
+
+// Everything that takes part in the rounds, with what is known of it beforehand.
+struct Entry {
+  AttentionMeasurement measurement;
+  double pairs;  // of query and key, that the call has to compute
+  std::function<void()> call;
+};
+
+Entry masked_entry(const AttentionProblem& problem, std::string name, double density_asked,
+                   const at::Tensor& block_mask, double heads_per_mask_head) {
+  const KeptWork kept = count_kept(problem.blocks, block_mask);
+  Entry entry;
+  entry.measurement.name = std::move(name);
+  entry.measurement.density_asked = density_asked;
+  entry.measurement.density = kept.density;
+  entry.measurement.density_of_pairs = kept.density_of_pairs;
+  entry.pairs = kept.pairs * heads_per_mask_head;
+  entry.call = [&problem, block_mask] {
+    block_sparse_attention(problem.q, problem.k, problem.v, block_mask, problem.blocks.block_size);
+  };
+  return entry;
+}
+
+std::vector<Entry> checked_entries(const AttentionBenchOptions& options,
+                                   const AttentionProblem& problem, const AttentionPeer& peer,
+                                   const std::function<void()>& before_call) {
+  const CausalBlocks& blocks = problem.blocks;
+  const at::ScalarType dtype = dtype_of(options);
+  const auto sparse = [&](const at::Tensor& mask) {
+    before_call();
+    return std::get<0>(
+        block_sparse_attention(problem.q, problem.k, problem.v, mask, options.block_size));
+  };
+  const auto agree = [&](Entry& entry, const Difference& difference) {
+    require_agreement(difference, dtype, entry.measurement.name);
+    entry.measurement.max_difference =
+        std::max(entry.measurement.max_difference, difference.absolute);
+  };
+  std::vector<Entry> entries;
+
+  // One mask head for all: every block.
+  const at::Tensor every_block =
+      at::ones({1, 1, blocks.num_q_blocks(), blocks.num_kv_blocks()}, at::kBool);
+  const auto all_heads = static_cast<double>(options.batch * options.num_q_heads);
+  Entry dense = masked_entry(problem, "dense", 1, every_block, all_heads);
+  Entry sdpa = dense;
+  sdpa.measurement.name = "sdpa";
+  sdpa.call = [&peer] { peer.call(); };
+  const at::Tensor dense_out = sparse(every_block);
+  before_call();
+  agree(dense, compare_heads(dense_out, peer.call()));
+  agree(dense, compare_some_blocks(problem, every_block, dense_out, {}, options.seed));
+  const double pairs = dense.pairs;
+  entries.push_back(std::move(sdpa));
+  entries.push_back(std::move(dense));
+
+  for (const double density : sparse_densities(options)) {
+    const at::Tensor mask =
+        random_block_mask(blocks, options.batch, options.num_q_heads, density, options.seed);
+    entries.push_back(masked_entry(problem, "sparse", density, mask, 1));
+    agree(entries.back(), compare_some_blocks(problem, mask, sparse(mask), {}, options.seed));
+  }
+
+  Entry with_map;
+  with_map.measurement.name = "block_map";
+  with_map.pairs = pairs;
+  with_map.call = [&problem] {
+    attention_with_block_map(problem.q, problem.k, problem.v, problem.blocks.block_size);
+  };
+  before_call();
+  const auto [out, lse, block_map] =
+      attention_with_block_map(problem.q, problem.k, problem.v, options.block_size);
+  agree(with_map, compare_some_blocks(problem, {}, out, block_map, options.seed));
+  entries.push_back(std::move(with_map));
+  return entries;
+}
+
+void derive(AttentionMeasurement& measurement, double flops, const Samples& peak, double peak_flops,
+            const Samples& sdpa, const Samples& dense) {
+  const Samples& samples = measurement.samples;
+  measurement.tflops = flops / samples.median() / 1e12;
+  measurement.share_of_peak = median_ratio(peak, samples) * flops / peak_flops;
+  measurement.speedup_over_sdpa = median_ratio(sdpa, samples);
+  measurement.time_over_dense = median_ratio(samples, dense);
+  measurement.fraction_of_ideal = median_ratio(dense, samples) * measurement.density;
+  measurement.fraction_of_ideal_against_sdpa = median_ratio(sdpa, samples) * measurement.density;
+}
+
+}  // namespace
+
+void check_attention_bench(const AttentionBenchOptions& options) {
+  check_range("--batch", options.batch, 1, kMaxHeads);
+  check_range("--heads", options.num_q_heads, 1, kMaxHeads);
+  check_range("--kv-heads", options.num_kv_heads, 1, kMaxHeads);
+  check_range("--seq", options.q_len, 1, kMaxLength);
+  check_range("--kv-seq", options.kv_len, 1, kMaxLength);
+  check_range("--head-dim", options.head_dim, 1, kMaxHeadDim);
+  check_range("--threads", options.threads, 1, kMaxCount);
+  check_range("--repeats", options.repeats, 1, kMaxCount);
+  check_range("--warmup", options.warmup, 0, kMaxCount);
+  if (options.num_q_heads % options.num_kv_heads != 0) {
+    refuse(fmt::format("--heads {}: expected a multiple of --kv-heads {}", options.num_q_heads,
+                       options.num_kv_heads));
+  }
+  if (options.kv_len < options.q_len) {
+    refuse(fmt::format("--kv-seq {}: expected at least --seq {}, or some queries see no key",
+                       options.kv_len, options.q_len));
+  }
+  for (const std::int64_t accepted : {16, 32, 64, 128}) {
+    if (options.block_size == accepted) break;
+    if (accepted == 128) {
+      refuse(fmt::format("--block-size {}: expected 16, 32, 64 or 128", options.block_size));
+    }
+  }
+  for (const double density : options.densities) {
+    if (!(density > 0 && density <= 1)) {
+      refuse(fmt::format("--density {}: expected a number above 0 and at most 1", density));
+    }
+  }
+  if (options.dtype != "float32" && options.dtype != "bfloat16") {
+    refuse(fmt::format("--dtype {}: expected float32 or bfloat16", options.dtype));
+  }
+  check_device(options.device);
+  cpu_isa();  // refuses a wrong SEER_CPU_ISA before any work
+  check_memory(options);
+}
+
+std::uint64_t attention_bench_memory(const AttentionBenchOptions& options) {
+  const CausalBlocks blocks = blocks_of(options);
+  const double element = options.dtype == "bfloat16" ? 2 : 4;
+  const auto batch = static_cast<double>(options.batch);
+  const auto q_heads = batch * static_cast<double>(options.num_q_heads);
+  const auto kv_heads = batch * static_cast<double>(options.num_kv_heads);
+  const auto q_len = static_cast<double>(options.q_len);
+  const auto kv_len = static_cast<double>(options.kv_len);
+  const auto head_dim = static_cast<double>(options.head_dim);
+  const double map =
+      static_cast<double>(blocks.num_q_blocks()) * static_cast<double>(blocks.num_kv_blocks());
+
+  double bytes = element * head_dim * (q_heads * q_len + 2 * kv_heads * kv_len);  // q, k, v
+  bytes += 2 * element * head_dim * q_heads * q_len;  // two results, to compare
+  bytes += 4 * q_heads * q_len;                       // lse
+  if (options.num_q_heads != options.num_kv_heads) {
+    bytes += 2 * element * head_dim * q_heads * kv_len;  // keys and values expanded for LibTorch
+  }
+  if (options.q_len != options.kv_len)
+    bytes += 5 * q_len * kv_len;  // LibTorch's mask, bool and float
+  bytes += static_cast<double>(sparse_densities(options).size()) * q_heads * map;  // block masks
+  bytes += 8 * map;                                                                // drawing one
+  bytes += 4 * q_heads * map;                                                      // block map
+  bytes += 8 * (3 * q_len * head_dim);  // one head, compared in double precision
+  bytes += 8 * (2 * kv_len * head_dim + 3 * static_cast<double>(options.block_size) * kv_len);
+  constexpr double kProgram = 300e6;  // LibTorch itself, scratch of the threads
+  return static_cast<std::uint64_t>(bytes + kProgram);
+}
+
+AttentionBenchResult run_attention_bench(const AttentionBenchOptions& options,
+                                         const std::function<void()>& before_call,
+                                         const std::function<void(const std::string&)>& say) {
+  at::set_num_threads(options.threads);  // before any parallel work
+  const c10::NoGradGuard no_grad;
+  AttentionBenchResult result;
+  result.options = options;
+  result.machine = describe_machine();
+
+  const AttentionProblem problem = random_problem(options);
+  say("looking for the fastest form of LibTorch's attention");
+  const AttentionPeer peer = fastest_sdpa(problem.q, problem.k, problem.v, before_call);
+  result.sdpa_form = peer.form;
+  say("checking the results");
+  std::vector<Entry> entries = checked_entries(options, problem, peer, before_call);
+
+  const CpuIsa isa = cpu_isa();
+  const FmaKind kind = fma_kind(isa, options.dtype == "bfloat16");
+  const FmaPeak peak(kind, isa, options.threads, kPeakSeconds);
+  std::vector<Subject> subjects = {{"peak", [&peak] { peak.run(); }}};
+  for (const Entry& entry : entries) subjects.push_back({entry.measurement.name, entry.call});
+  std::vector<Samples> samples = time_alternating(
+      subjects, options.warmup, options.repeats, before_call,
+      [&](int done, int all, double seconds_left) {
+        say(fmt::format("round {} of {}, about {:.0f} s left", done, all, seconds_left));
+      });
+
+  result.peak_kind = fma_kind_name(kind);
+  result.peak_tflops = peak.flops() / samples[0].median() / 1e12;
+  const Samples& sdpa = samples[1];
+  const Samples& dense = samples[2];
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    AttentionMeasurement& measurement = entries[i].measurement;
+    measurement.samples = samples[i + 1];
+    const double flops = 4 * static_cast<double>(options.head_dim) * entries[i].pairs;
+    derive(measurement, flops, samples[0], peak.flops(), sdpa, dense);
+    result.measurements.push_back(measurement);
+  }
+  return result;
+}
+
+}  // namespace seer::bench

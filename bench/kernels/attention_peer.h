@@ -1,0 +1,22 @@
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <string>
+
+namespace seer::bench {
+
+// LibTorch's own attention, called the fastest way that it offers for the problem.
+struct AttentionPeer {
+  std::string form;  // which call, and which of LibTorch's kernels it reaches
+  std::function<at::Tensor()> call;
+};
+
+// Causal, aligned at the end. Where query heads share key/value heads, the two ways to say so
+// (enable_gqa, or keys and values expanded beforehand, outside the timing) are tried and the faster
+// one is kept. `before_call` runs before each trial.
+AttentionPeer fastest_sdpa(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                           const std::function<void()>& before_call);
+
+}  // namespace seer::bench

@@ -1,0 +1,13 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+
+namespace seer::cli {
+
+// Adds the verb `bench`. Parsing sets `action` to what the verb was asked to do; it returns the
+// exit code.
+void add_bench(CLI::App& app, std::function<int()>& action);
+
+}  // namespace seer::cli

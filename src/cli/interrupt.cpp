@@ -1,0 +1,28 @@
+#include "cli/interrupt.h"
+
+#include <csignal>
+
+namespace seer::cli {
+namespace {
+
+volatile std::sig_atomic_t g_interrupted = 0;
+
+void take_note(int) {
+  g_interrupted = 1;
+}
+
+}  // namespace
+
+void watch_for_interrupt() {
+  struct sigaction action = {};
+  action.sa_handler = take_note;
+  action.sa_flags = static_cast<int>(SA_RESETHAND);
+  sigemptyset(&action.sa_mask);
+  sigaction(SIGINT, &action, nullptr);
+}
+
+void throw_if_interrupted() {
+  if (g_interrupted != 0) throw Interrupted();
+}
+
+}  // namespace seer::cli

@@ -1,0 +1,79 @@
+// The program `seer`: one verb a job.
+#include <c10/util/Exception.h>
+
+#include <CLI/CLI.hpp>
+
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <stdexcept>
+#include <string>
+
+#include "cli/bench.h"
+#include "cli/interrupt.h"
+
+namespace seer::cli {
+namespace {
+
+// What went wrong, with the words that lead there: an unknown or missing verb is answered with the
+// verbs that exist.
+std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc, char** argv) {
+  const CLI::App* command = &app;
+  std::string words = app.get_name();
+  std::string known;
+  int next = 1;
+  for (;;) {
+    const std::string word = next < argc ? argv[next] : "";
+    const CLI::App* chosen = nullptr;
+    known.clear();
+    for (const CLI::App* verb : command->get_subcommands(nullptr)) {
+      known += (known.empty() ? "" : ", ") + verb->get_name();
+      if (verb->get_name() == word) chosen = verb;
+    }
+    if (chosen == nullptr) break;
+    command = chosen;
+    words += " " + word;
+    ++next;
+  }
+  if (known.empty()) return words + ": " + error.what();
+  if (next == argc) return words + ": expected one of: " + known;
+  return words + ": unknown '" + argv[next] + "', expected one of: " + known;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Learned block-sparse attention.", "seer");
+  app.set_version_flag("--version", std::string("seer ") + SEER_VERSION);
+  app.require_subcommand(1);
+  std::function<int()> action;
+  add_bench(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);  // --help, --version
+  } catch (const CLI::ParseError& error) {
+    std::cerr << explain(app, error, argc, argv) << "\n--help lists what is accepted" << std::endl;
+    return kExitWrongUsage;
+  }
+  return action();
+}
+
+}  // namespace
+}  // namespace seer::cli
+
+int main(int argc, char** argv) {
+  try {
+    return seer::cli::run(argc, argv);
+  } catch (const seer::cli::Interrupted&) {
+    std::cerr << "seer: interrupted; nothing was written" << std::endl;
+    return seer::cli::kExitInterrupted;
+  } catch (const std::invalid_argument& error) {
+    std::cerr << "seer: " << error.what() << std::endl;
+    return seer::cli::kExitWrongUsage;
+  } catch (const c10::Error& error) {
+    std::cerr << "seer: " << error.what_without_backtrace() << std::endl;
+    return seer::cli::kExitFailed;
+  } catch (const std::exception& error) {
+    std::cerr << "seer: " << error.what() << std::endl;
+    return seer::cli::kExitFailed;
+  }
+}
