@@ -41,6 +41,20 @@ class IsaGuard {
   std::string before_;
 };
 
+// Chooses the number of threads for the time it lives.
+class ThreadsGuard {
+ public:
+  explicit ThreadsGuard(int threads) : before_(at::get_num_threads()) {
+    at::set_num_threads(threads);
+  }
+  ~ThreadsGuard() { at::set_num_threads(before_); }
+  ThreadsGuard(const ThreadsGuard&) = delete;
+  ThreadsGuard& operator=(const ThreadsGuard&) = delete;
+
+ private:
+  int before_;
+};
+
 std::vector<CpuIsa> supported_isas() {
   std::vector<CpuIsa> isas;
   for (CpuIsa isa : {CpuIsa::kPortable, CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}) {
@@ -98,6 +112,7 @@ using Case = std::tuple<at::ScalarType, std::int64_t, std::int64_t>;  // dtype, 
 class PoolBlocks : public testing::TestWithParam<Case> {};
 
 TEST_P(PoolBlocks, MatchesReferenceOnEveryInstructionSet) {
+  const ThreadsGuard one_thread(1);
   const auto [dtype, block_size, length] = GetParam();
   at::manual_seed(length);
   for (std::int64_t head_dim : {1, 7, 16, 40, 128, 200}) {
@@ -193,13 +208,11 @@ TEST(PoolBlocksValues, StridesAndThreadsChangeNoBit) {
   const at::Tensor storage = at::randn({3, 700, 8, 96});
   const at::Tensor x =
       storage.slice(0, 0, 3, 2).slice(1, 5, 655).slice(2, 1, 8, 3).slice(3, 11, 91).transpose(1, 2);
-  const int threads = at::get_num_threads();
-  at::set_num_threads(1);
+  const ThreadsGuard guard(1);
   const at::Tensor expected = pool_blocks(x.contiguous(), 32, "maxminavg");
   at::set_num_threads(4);
   for (int round = 0; round < 3; ++round)
     EXPECT_TRUE(same_bits(pool_blocks(x, 32, "maxminavg"), expected));
-  at::set_num_threads(threads);
   const at::Tensor shared = at::randn({1, 1, 130, 24}).expand({2, 5, 130, 24});
   EXPECT_TRUE(
       same_bits(pool_blocks(shared, 64, "maxavg"), pool_blocks(shared.contiguous(), 64, "maxavg")));
@@ -207,7 +220,7 @@ TEST(PoolBlocksValues, StridesAndThreadsChangeNoBit) {
 
 TEST(PoolBlocksValues, Fuzz) {
   const unsigned seed = std::random_device()();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937_64 random(seed);
   at::manual_seed(seed);
   for (int round = 0; round < 200; ++round) {

@@ -23,6 +23,20 @@ namespace {
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
+// Chooses the number of threads for the time it lives.
+class ThreadsGuard {
+ public:
+  explicit ThreadsGuard(int threads) : before_(at::get_num_threads()) {
+    at::set_num_threads(threads);
+  }
+  ~ThreadsGuard() { at::set_num_threads(before_); }
+  ThreadsGuard(const ThreadsGuard&) = delete;
+  ThreadsGuard& operator=(const ThreadsGuard&) = delete;
+
+ private:
+  int before_;
+};
+
 struct Lengths {
   std::int64_t q_len;
   std::int64_t kv_len;
@@ -282,7 +296,7 @@ TEST(SelectBlocksValues, StridesAndThreadsChangeNothing) {
   const Lengths lengths = {3000, 4000};
   const at::Tensor rows = make_scores(Scores::kProbabilities, {2, 188, 7, 260}, at::kFloat);
   const at::Tensor scores = rows.slice(2, 1, 7, 2).slice(3, 5, 255).transpose(1, 2);
-  const int threads = at::get_num_threads();
+  const ThreadsGuard guard(1);
   for (const std::string& policy : kPolicies) {
     at::set_num_threads(1);
     const at::Tensor expected =
@@ -294,12 +308,11 @@ TEST(SelectBlocksValues, StridesAndThreadsChangeNothing) {
           << policy;
     }
   }
-  at::set_num_threads(threads);
 }
 
 TEST(SelectBlocksValues, Fuzz) {
   const unsigned seed = std::random_device()();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937_64 random(seed);
   at::manual_seed(seed);
   for (int round = 0; round < 500; ++round) {
@@ -374,10 +387,9 @@ TEST(SelectBlocksErrors, NameTheArgumentItsValueAndWhatIsAccepted) {
 }
 
 TEST(SelectBlocksErrors, BadScoresAreNamedWhateverTheThreads) {
-  const int threads = at::get_num_threads();
   for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kDouble}) {
     for (int count : {1, 4}) {
-      at::set_num_threads(count);
+      const ThreadsGuard guard(count);
       const auto with = [&](double value) {
         at::Tensor scores = at::rand({2, 3, 300, 300}, at::kDouble);
         scores[0][2][17][5] = value;
@@ -401,7 +413,6 @@ TEST(SelectBlocksErrors, BadScoresAreNamedWhateverTheThreads) {
       EXPECT_NO_THROW(select_blocks(with(-kInfinity), "gate:ratio=0.5", 4800, 4800, 16));
     }
   }
-  at::set_num_threads(threads);
 }
 
 }  // namespace

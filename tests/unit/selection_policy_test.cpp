@@ -164,7 +164,7 @@ TEST(SelectionPolicy, NoLocaleIsUsed) {
 
 TEST(SelectionPolicy, EveryValueSurvivesTheRoundTrip) {
   const unsigned seed = std::random_device()();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937_64 random(seed);
   for (int round = 0; round < 2000; ++round) {
     SelectionPolicy policy;
@@ -187,7 +187,7 @@ TEST(SelectionPolicy, EveryValueSurvivesTheRoundTrip) {
 
 TEST(SelectionPolicy, DamagedTextIsRefusedOrReadsBackTheSame) {
   const unsigned seed = std::random_device()();
-  SCOPED_TRACE("seed " + std::to_string(seed));
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937_64 random(seed);
   const std::string letters = "gate:ratio=0.1,sink=1e-+ x\n";
   for (int round = 0; round < 20000; ++round) {
@@ -199,7 +199,7 @@ TEST(SelectionPolicy, DamagedTextIsRefusedOrReadsBackTheSame) {
         case 1: text.insert(at, 1, letters[random() % letters.size()]); break;
         case 2: text.erase(at, 1 + random() % 4); break;
       }
-      if (text.empty()) text = "g";
+      if (text.empty()) text.push_back('g');
     }
     try {
       const SelectionPolicy policy = SelectionPolicy::parse(text);

@@ -14,7 +14,8 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Tokens may lie pages apart, where the machine prefetches nothing.
+// Tokens may lie pages apart, where the machine prefetches nothing by itself. Prefetching past the
+// end of the tensor does no harm.
 constexpr int kTokensAhead = 4;
 
 // One block of one head.

@@ -11,6 +11,11 @@ namespace seer {
 namespace {
 
 constexpr int kBucketBits = 8;
+// Neighbouring keys are added to different copies of the buckets: they often fall into the same
+// one, and each addition would wait for the one before.
+constexpr std::int64_t kCopies = 4;
+constexpr std::size_t kBucketBytes =
+    (std::size_t{1} << kBucketBits) * kCopies * sizeof(std::int64_t);
 constexpr std::int64_t kFewKeys = 16;  // so few are sorted rather than put into buckets
 
 float widen(float x) {
@@ -38,7 +43,7 @@ struct KeyRange {
 struct Scratch {
   std::int32_t* keys;        // [num_kv_blocks]
   std::int32_t* candidates;  // [num_kv_blocks]
-  void* buckets;             // 1 << kBucketBits sums of 8 bytes
+  void* buckets;             // [1 << kBucketBits, kCopies] sums of 8 bytes
 };
 
 // Kept are the keys above `key` and the first `ties` of those equal to it.
@@ -89,22 +94,35 @@ template <class Weight>
 Cutoff find_cutoff(const std::int32_t* keys, std::int64_t count, KeyRange range,
                    typename Weight::Sum target, const Scratch& scratch) {
   using Sum = typename Weight::Sum;
-  Sum* buckets = static_cast<Sum*>(scratch.buckets);
+  using Bucket = Sum[kCopies];
+  Bucket* buckets = static_cast<Bucket*>(scratch.buckets);
   Sum taken = 0;
   while (count > kFewKeys && range.lowest != range.highest) {
     const auto highest = static_cast<std::uint32_t>(range.highest);
     const std::uint32_t width = highest - static_cast<std::uint32_t>(range.lowest);
     const int shift = std::max(0, static_cast<int>(std::bit_width(width)) - kBucketBits);
     const std::uint32_t last = width >> shift;
-    std::fill(buckets, buckets + last + 1, Sum{});
-    for (std::int64_t i = 0; i < count; ++i) {
-      buckets[(highest - static_cast<std::uint32_t>(keys[i])) >> shift] += Weight::of(keys[i]);
+    std::memset(buckets, 0, (last + 1) * sizeof(Bucket));
+    const auto add = [&](std::int64_t index, std::int64_t copy) {
+      const std::int32_t key = keys[index];
+      buckets[(highest - static_cast<std::uint32_t>(key)) >> shift][copy] += Weight::of(key);
+    };
+    std::int64_t i = 0;
+    for (; i + kCopies <= count; i += kCopies) {
+      for (std::int64_t copy = 0; copy < kCopies; ++copy) add(i + copy, copy);
     }
+    for (; i < count; ++i) add(i, 0);
+
     std::uint32_t reached = 0;
-    while (reached < last && taken + buckets[reached] < target) taken += buckets[reached++];
+    for (; reached < last; ++reached) {
+      const Bucket& bucket = buckets[reached];
+      const Sum sum = (bucket[0] + bucket[1]) + (bucket[2] + bucket[3]);
+      if (taken + sum >= target) break;
+      taken += sum;
+    }
 
     std::int64_t inside = 0;
-    for (std::int64_t i = 0; i < count; ++i) {
+    for (i = 0; i < count; ++i) {
       const std::int32_t key = keys[i];
       scratch.candidates[inside] = key;
       inside += (highest - static_cast<std::uint32_t>(key)) >> shift == reached;
@@ -233,16 +251,14 @@ BadScore select_rows(const SelectBlocksParams& params, std::int64_t position_beg
 }  // namespace
 
 std::size_t select_blocks_scratch_bytes(const SelectBlocksParams& params) {
-  return (std::size_t{1} << kBucketBits) * sizeof(std::int64_t) +
-         2 * static_cast<std::size_t>(params.num_kv_blocks) * sizeof(std::int32_t);
+  return kBucketBytes + 2 * static_cast<std::size_t>(params.num_kv_blocks) * sizeof(std::int32_t);
 }
 
 BadScore select_blocks_cpu(const SelectBlocksParams& params, std::int64_t position_begin,
                            std::int64_t position_end, void* scratch) {
   Scratch parts;
   parts.buckets = scratch;
-  parts.keys = reinterpret_cast<std::int32_t*>(static_cast<std::int64_t*>(scratch) +
-                                               (std::size_t{1} << kBucketBits));
+  parts.keys = reinterpret_cast<std::int32_t*>(static_cast<std::byte*>(scratch) + kBucketBytes);
   parts.candidates = parts.keys + params.num_kv_blocks;
   switch (params.element) {
     case Element::kFloat32: return select_rows<float>(params, position_begin, position_end, parts);
