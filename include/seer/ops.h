@@ -4,19 +4,25 @@
 //   torch.ops.load_library("build/libseer_ops.so")
 // as torch.ops.seer.<name>, with the arguments in the order given here.
 //
-// Conventions of every operator
-//   layout      q [batch, num_q_heads, q_len, head_dim]; k and v [batch, num_kv_heads, kv_len,
-//   head_dim] strides     any, as long as the last dimension is contiguous: a transposed [batch,
-//   length, heads, head_dim]
-//               view is read where it lies
+// Conventions of the attention operators
+//   layout      q [batch, num_q_heads, q_len, head_dim],
+//               k and v [batch, num_kv_heads, kv_len, head_dim]
+//   strides     any, as long as the last dimension is contiguous (block_mask too): a transposed
+//               [batch, length, heads, head_dim] view is read where it lies, and nothing is copied
 //   heads       num_q_heads is a multiple of num_kv_heads; query head h reads key/value head
 //               h / (num_q_heads / num_kv_heads)
+//   head_dim    1 to 512
 //   lengths     any, 0 included; the last block may be partial. A block is `block_size` consecutive
-//   tokens causal      query i sees the keys j <= i + kv_len - q_len: aligned at the end empty rows
-//   a query that sees no key gets out = 0 and lse = -inf lse         natural logarithm, float32
-//   [batch, num_q_heads, q_len] dtypes      CPU: float32 and bfloat16 through the fast kernels,
-//   float64 through the plain reference block_size  16, 32, 64 or 128 errors      c10::Error that
-//   names the argument, its value and what is accepted
+//               tokens
+//   causal      query i sees the keys j <= i + kv_len - q_len: aligned at the end
+//   empty rows  a query that sees no key gets out = 0 and lse = -inf
+//   lse         natural logarithm, float32 [batch, num_q_heads, q_len]
+//   dtypes      of q, k and v, all the same; CPU: float32 and bfloat16 through the fast kernels,
+//               float64 through the plain reference
+//   block_size  16, 32, 64 or 128
+//   scale       finite
+//   gradients   none yet: backward through an operator raises
+//   errors      c10::Error that names the argument, its value and what is accepted
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -30,11 +36,12 @@ namespace seer {
 
 // Attention over the key blocks that `block_mask` keeps.
 //   block_mask  bool [batch | 1, num_q_heads | num_kv_heads | 1, ceil(q_len / block_size),
-//   ceil(kv_len / block_size)];
-//               with is_causal, keys after the query are hidden also inside a kept block
+//               ceil(kv_len / block_size)]; with is_causal, keys after the query are hidden also
+//               inside a kept block
 //   scale       multiplies q.k before the softmax; 1 / sqrt(head_dim) when absent
-// Returns (out, lse); out has the shape, dtype and, where q is dense, the memory layout of q. Keys
-// and values of blocks that are not kept are never read.
+// Returns (out, lse); out has the shape and dtype of q, and its memory layout where q is
+// non-overlapping and dense (else it is contiguous). Keys and values of blocks that are not kept
+// are never read.
 std::tuple<at::Tensor, at::Tensor> block_sparse_attention(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& block_mask,
     std::int64_t block_size = 64, bool is_causal = true,

@@ -10,10 +10,16 @@
 #define SEER_TARGET_NAMESPACE HWY_NAMESPACE
 #define SEER_BEFORE_NAMESPACE HWY_BEFORE_NAMESPACE
 #define SEER_AFTER_NAMESPACE HWY_AFTER_NAMESPACE
-#include "kernels/block_sparse_attention/cpu_entry-inl.h"
+#include "kernels/block_sparse_attention/tile-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace seer::HWY_NAMESPACE {
+
+template <class Product>
+void RunTile(const AttentionParams& params, const TileLayout& layout, const TileIndex& at,
+             void* scratch) {
+  Tile<Product>(params, layout, at, static_cast<std::uint8_t*>(scratch)).Run();
+}
 
 AttentionTarget Target(Element element) {
   return {kPanelWidth, element == Element::kFloat32 ? &RunTile<Float32Product>
@@ -51,8 +57,8 @@ TileLayout layout_for(const AttentionParams& params, CpuIsa isa) {
 
 }  // namespace
 
-std::int64_t attention_num_tiles(const AttentionParams& params) {
-  return params.batch * params.num_q_heads * ceil_div(params.q_len, params.block_size);
+std::int64_t attention_num_tiles(const AttentionParams& params, CpuIsa isa) {
+  return num_tiles(params, layout_for(params, isa));
 }
 
 std::size_t attention_scratch_bytes(const AttentionParams& params, CpuIsa isa) {
@@ -60,14 +66,21 @@ std::size_t attention_scratch_bytes(const AttentionParams& params, CpuIsa isa) {
 }
 
 void attention_tile(const AttentionParams& params, CpuIsa isa, std::int64_t tile, void* scratch) {
-  // Later query blocks see more keys: they come first. Neighbouring tiles are the heads of one
-  // query block, which share keys and values in the cache.
-  const std::int64_t heads = params.batch * params.num_q_heads;
-  const std::int64_t q_block = ceil_div(params.q_len, params.block_size) - 1 - tile / heads;
-  const std::int64_t head = tile % heads;
-  target_for(params, isa)
-      .run(params, layout_for(params, isa), head / params.num_q_heads, head % params.num_q_heads,
-           q_block, scratch);
+  // Later query blocks see more keys: they come first. Neighbouring tiles share a query block.
+  const TileLayout layout = layout_for(params, isa);
+  const std::int64_t tiles_per_block = params.batch * params.num_kv_heads * layout.tiles_per_group;
+  const std::int64_t group =
+      tile % tiles_per_block / layout.tiles_per_group;  // [batch, num_kv_heads] flattened
+  const std::int64_t part = tile % layout.tiles_per_group;
+  const std::int64_t group_heads = params.num_q_heads / params.num_kv_heads;
+  const std::int64_t left = group_heads - part * layout.heads;
+  TileIndex at;
+  at.batch = group / params.num_kv_heads;
+  at.kv_head = group % params.num_kv_heads;
+  at.first_head = at.kv_head * group_heads + part * layout.heads;
+  at.num_heads = left < layout.heads ? left : layout.heads;
+  at.q_block = ceil_div(params.q_len, params.block_size) - 1 - tile / tiles_per_block;
+  target_for(params, isa).run(params, layout, at, scratch);
 }
 
 }  // namespace seer

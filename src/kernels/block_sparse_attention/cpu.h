@@ -10,7 +10,7 @@ namespace seer {
 
 // The work is cut into independent tiles, each computed by one thread in a fixed order: results do
 // not depend on the number of threads. Elements: float32 and bfloat16.
-std::int64_t attention_num_tiles(const AttentionParams& params);
+std::int64_t attention_num_tiles(const AttentionParams& params, CpuIsa isa);
 
 // Bytes of scratch that one thread needs, 64-byte aligned; contents are irrelevant between tiles.
 std::size_t attention_scratch_bytes(const AttentionParams& params, CpuIsa isa);

@@ -16,13 +16,18 @@
   HWY_BEFORE_NAMESPACE();       \
   _Pragma("GCC target(\"avx512bf16\")") static_assert(true, "")
 #define SEER_AFTER_NAMESPACE HWY_AFTER_NAMESPACE
-#include "kernels/block_sparse_attention/cpu_entry-inl.h"
+#include "kernels/block_sparse_attention/tile-inl.h"
 
 SEER_BEFORE_NAMESPACE();
 namespace seer::N_AVX3_BF16 {
 
+void RunTile(const AttentionParams& params, const TileLayout& layout, const TileIndex& at,
+             void* scratch) {
+  Tile<BFloat16PairProduct>(params, layout, at, static_cast<std::uint8_t*>(scratch)).Run();
+}
+
 AttentionTarget Target() {
-  return {kPanelWidth, &RunTile<BFloat16PairProduct>};
+  return {kPanelWidth, &RunTile};
 }
 
 }  // namespace seer::N_AVX3_BF16

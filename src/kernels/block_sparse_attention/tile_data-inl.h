@@ -117,12 +117,8 @@ struct Float32Product : FloatDot {
               kPanelWidth);
     ClearPadding(panel, params.head_dim, rows);
   }
-  static Source Keys(const AttentionParams& params, const std::uint8_t* k, std::int64_t, float*) {
-    return {k, params.k_strides.row * 4};
-  }
-  static Source Values(const AttentionParams& params, const std::uint8_t* v, std::int64_t, float*) {
-    return {v, params.v_strides.row * 4};
-  }
+  static Source Keys(const AttentionParams&, const Source& k, std::int64_t, float*) { return k; }
+  static Source Values(const AttentionParams&, const Source& v, std::int64_t, float*) { return v; }
   static HWY_INLINE void Probabilities(float* scores, std::int64_t num_keys, V32 base0, V32 base1,
                                        std::uint32_t*, V32& sum0, V32& sum1) {
     FloatProbabilities(scores, num_keys, base0, base1, sum0, sum1);
@@ -135,19 +131,18 @@ struct WidenedBFloat16Product : FloatDot {
   static void TransposeQueries(const AttentionParams& params, const std::uint8_t* q,
                                std::int64_t rows, float* staging, float* panel) {
     const std::int64_t dim = params.head_dim;
-    WidenRows(q, params.q_strides.row, rows, dim, staging);
+    WidenRows({q, params.q_strides.row * 2}, rows, dim, staging);
     Transpose(staging, dim, rows, dim, panel, kPanelWidth);
     ClearPadding(panel, dim, rows);
   }
-  static Source Keys(const AttentionParams& params, const std::uint8_t* k, std::int64_t num_keys,
+  static Source Keys(const AttentionParams& params, const Source& k, std::int64_t num_keys,
                      float* scratch) {
-    WidenRows(k, params.k_strides.row, num_keys, params.head_dim, scratch);
+    WidenRows(k, num_keys, params.head_dim, scratch);
     return {reinterpret_cast<const std::uint8_t*>(scratch), params.head_dim * 4};
   }
-  static Source Values(const AttentionParams& params, const std::uint8_t* v, std::int64_t num_keys,
+  static Source Values(const AttentionParams& params, const Source& v, std::int64_t num_keys,
                        float* scratch) {
-    WidenRows(v, params.v_strides.row, num_keys, params.head_dim, scratch);
-    return {reinterpret_cast<const std::uint8_t*>(scratch), params.head_dim * 4};
+    return Keys(params, v, num_keys, scratch);
   }
   static HWY_INLINE void Probabilities(float* scores, std::int64_t num_keys, V32 base0, V32 base1,
                                        std::uint32_t*, V32& sum0, V32& sum1) {
@@ -155,10 +150,9 @@ struct WidenedBFloat16Product : FloatDot {
   }
 
  private:
-  static void WidenRows(const std::uint8_t* from, std::int64_t stride, std::int64_t rows,
-                        std::int64_t dim, float* out) {
+  static void WidenRows(const Source& from, std::int64_t rows, std::int64_t dim, float* out) {
     for (std::int64_t row = 0; row < rows; ++row)
-      WidenRow(from + row * stride * 2, dim, out + row * dim);
+      WidenRow(from.base + row * from.row_bytes, dim, out + row * dim);
   }
 };
 
@@ -183,26 +177,23 @@ struct BFloat16PairProduct {
     Transpose(staging, units, rows, units, panel, kPanelWidth);
     ClearPadding(panel, units, rows);
   }
-  static Source Keys(const AttentionParams& params, const std::uint8_t* k, std::int64_t, float*) {
-    return {k, params.k_strides.row * 2};
-  }
+  static Source Keys(const AttentionParams&, const Source& k, std::int64_t, float*) { return k; }
   // The summed dimension is the key: two neighbouring keys' values become one unit, a missing last
   // key is 0.
-  static Source Values(const AttentionParams& params, const std::uint8_t* v, std::int64_t num_keys,
+  static Source Values(const AttentionParams& params, const Source& v, std::int64_t num_keys,
                        float* scratch) {
     const std::int64_t dim = params.head_dim;
-    const std::ptrdiff_t row_bytes = params.v_strides.row * 2;
     const __m512i low = InterleaveIndex(32);  // the second operand of the permutation starts at 32
     const __m512i high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
     for (std::int64_t key = 0; key < num_keys; key += 2) {
-      const std::uint8_t* row = v + key * row_bytes;
+      const std::uint8_t* row = v.base + key * v.row_bytes;
       float* out = scratch + key / 2 * dim;
       for (std::int64_t i = 0; i < dim; i += 32) {
         const std::int64_t left = dim - i;
         const __mmask32 some = left >= 32 ? ~0u : (1u << left) - 1;
         const __m512i first = _mm512_maskz_loadu_epi16(some, row + i * 2);
         const __m512i second = key + 1 < num_keys
-                                   ? _mm512_maskz_loadu_epi16(some, row + row_bytes + i * 2)
+                                   ? _mm512_maskz_loadu_epi16(some, row + v.row_bytes + i * 2)
                                    : _mm512_setzero_si512();
         _mm512_mask_storeu_epi32(out + i, static_cast<__mmask16>(some),
                                  _mm512_permutex2var_epi16(first, low, second));
