@@ -1,0 +1,26 @@
+// Between the contract of select_blocks and its devices.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <string_view>
+
+#include "kernels/select_blocks/params.h"
+
+namespace seer {
+
+struct PreparedSelectBlocks {
+  SelectBlocksParams params;
+  at::Tensor mask;  // allocated, not filled
+};
+
+// Checks the arguments once for all devices and allocates the result beside scores.
+PreparedSelectBlocks prepare_select_blocks(const at::Tensor& scores, std::string_view policy,
+                                           std::int64_t q_len, std::int64_t kv_len,
+                                           std::int64_t block_size);
+
+// Throws the error that says where the bad score stands and what to pass instead.
+[[noreturn]] void refuse_bad_score(const SelectBlocksParams& params, const BadScore& bad);
+
+}  // namespace seer
