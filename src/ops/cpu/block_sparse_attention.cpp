@@ -61,7 +61,7 @@ CpuIsa checked_cpu_isa() {
 
 void run_kernel(const AttentionParams& params) {
   const CpuIsa isa = checked_cpu_isa();
-  const std::int64_t num_tiles = attention_num_tiles(params);
+  const std::int64_t num_tiles = attention_num_tiles(params, isa);
   const std::int64_t num_workers = workers_for(num_tiles);
   // Rounded up, so that every worker's part starts aligned.
   const std::size_t bytes_per_worker =
