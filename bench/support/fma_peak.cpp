@@ -2,7 +2,6 @@
 
 #include <ATen/Parallel.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 
@@ -13,10 +12,11 @@
 namespace seer::bench {
 namespace {
 
-// Independent sums in flight: a multiply-add takes 4 to 5 cycles and two start each cycle, so at
-// least 10 are needed; 16-register sets leave room for 12 and two factors.
+// Independent sums in flight: a multiply-add takes 4 to 6 cycles and two start each cycle, so at
+// least 12 are needed; a set of 16 registers has room for 12 and two factors, one of 32 for 24.
 constexpr int kChains = 12;
-constexpr long kCalibrationRounds = 1 << 16;
+constexpr int kChains512 = 24;
+constexpr long kFirstRounds = 1 << 12;
 
 // Factors and first sums are hidden from the optimizer (the empty asm): else it folds the loop
 // away, or finds that all chains are equal and computes one. Each function returns something that
@@ -67,10 +67,10 @@ using Vector4 = float __attribute__((vector_size(16)));
   __m512 factor = _mm512_set1_ps(0.5F);
   __m512 addend = factor;
   asm volatile("" : "+v"(factor), "+v"(addend));
-  __m512 sums[kChains] = {};
+  __m512 sums[kChains512] = {};
   for (__m512& sum : sums) asm volatile("" : "+v"(sum));
   for (long round = 0; round < rounds; ++round) {
-#pragma GCC unroll 12
+#pragma GCC unroll 24
     for (__m512& sum : sums) sum = _mm512_fmadd_ps(sum, factor, addend);
   }
   __m512 total = _mm512_setzero_ps();
@@ -83,10 +83,10 @@ using Vector4 = float __attribute__((vector_size(16)));
   __m512bh left = (__m512bh)_mm512_set1_epi32(0x3F803F80);   // 1, 1
   __m512bh right = (__m512bh)_mm512_set1_epi32(0x3F80BF80);  // -1, 1
   asm volatile("" : "+v"(left), "+v"(right));
-  __m512 sums[kChains] = {};
+  __m512 sums[kChains512] = {};
   for (__m512& sum : sums) asm volatile("" : "+v"(sum));
   for (long round = 0; round < rounds; ++round) {
-#pragma GCC unroll 12
+#pragma GCC unroll 24
     for (__m512& sum : sums) sum = _mm512_dpbf16_ps(sum, left, right);
   }
   __m512 total = _mm512_setzero_ps();
@@ -108,8 +108,9 @@ float run_rounds(FmaKind kind, CpuIsa isa, long rounds) {
 }
 
 double flops_per_round(FmaKind kind, CpuIsa isa) {
-  const double lanes = isa >= CpuIsa::kAvx512 ? 16 : isa == CpuIsa::kAvx2 ? 8 : 4;
-  return kChains * lanes * (kind == FmaKind::kBFloat16Dot ? 4 : 2);
+  const double operations = kind == FmaKind::kBFloat16Dot ? 4 : 2;  // of a lane
+  if (isa >= CpuIsa::kAvx512) return kChains512 * 16 * operations;
+  return kChains * (isa == CpuIsa::kAvx2 ? 8 : 4) * operations;
 }
 
 }  // namespace
@@ -123,13 +124,18 @@ std::string fma_kind_name(FmaKind kind) {
 }
 
 FmaPeak::FmaPeak(FmaKind kind, CpuIsa isa, int threads, double seconds)
-    : kind_(kind), isa_(isa), threads_(threads), rounds_(kCalibrationRounds) {
-  run();
-  const auto begin = std::chrono::steady_clock::now();
-  run();
-  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
-  const double wanted = static_cast<double>(rounds_) * seconds / std::max(taken.count(), 1e-9);
-  rounds_ = std::max(kCalibrationRounds, static_cast<long>(wanted));
+    : kind_(kind), isa_(isa), threads_(threads), rounds_(kFirstRounds) {
+  // Longer and longer runs, until one is long enough to be believed.
+  for (;;) {
+    const auto begin = std::chrono::steady_clock::now();
+    run();
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - begin;
+    if (taken.count() >= seconds / 2) {
+      rounds_ = static_cast<long>(static_cast<double>(rounds_) * seconds / taken.count());
+      return;
+    }
+    rounds_ *= 2;
+  }
 }
 
 void FmaPeak::run() const {

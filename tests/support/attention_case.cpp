@@ -365,7 +365,7 @@ AttentionResult run_kernel(const AttentionCase& problem, const AttentionInputs& 
   AttentionParams params = inputs.params(problem);
   Outputs outputs(problem, problem.element, problem.layout);
   outputs.connect(params);
-  const std::int64_t num_tiles = attention_num_tiles(params);
+  const std::int64_t num_tiles = attention_num_tiles(params, isa);
   std::atomic<bool> scratch_intact = true;
   if (threads == 0) {
     GuardedMemory scratch = make_scratch(params, isa);
