@@ -1,0 +1,49 @@
+// The weights of a model folder: model.safetensors, or shards with model.safetensors.index.json.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace seer {
+
+struct TensorInfo {
+  std::string dtype;                 // as safetensors names it: "F32", "BF16", ...
+  std::vector<std::int64_t> shape;
+  std::uint64_t bytes = 0;
+};
+
+// Files are memory-mapped; opening reads the headers alone. Every header is checked before anything is allocated: a
+// hostile file ends in std::runtime_error naming the file, the tensor and the field.
+class Checkpoint {
+ public:
+  static Checkpoint open(const std::filesystem::path& folder);
+  // One safetensors file.
+  static Checkpoint open_file(const std::filesystem::path& file);
+
+  Checkpoint(Checkpoint&&) noexcept;
+  Checkpoint& operator=(Checkpoint&&) noexcept;
+  ~Checkpoint();
+
+  std::vector<std::string> names() const;  // sorted
+  bool contains(std::string_view name) const;
+  const TensorInfo& info(std::string_view name) const;  // throws when missing
+
+  // A view of the mapped file (no copy; it keeps the mapping alive and must not be written to). F32, F16 and BF16.
+  at::Tensor view(std::string_view name) const;
+  // A tensor of its own in `dtype` (float32, bfloat16, float16), which must have `shape`. The pages of the file that it
+  // was read from are released, so that loading does not hold the weights twice.
+  at::Tensor load(std::string_view name, at::IntArrayRef shape, at::ScalarType dtype) const;
+
+ private:
+  struct Impl;
+  explicit Checkpoint(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace seer

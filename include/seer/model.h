@@ -1,0 +1,61 @@
+// A decoder model: Llama, Mistral, Qwen2, Qwen3.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "seer/checkpoint.h"
+#include "seer/config.h"
+
+namespace seer {
+
+enum class AttentionBackend { kSeer, kSdpa };
+
+struct ModelOptions {
+  at::ScalarType dtype = at::kFloat;  // of weights and activations: float32 or bfloat16
+  AttentionBackend attention = AttentionBackend::kSeer;
+};
+
+// Keys (after RoPE) and values of every layer for the tokens seen so far, preallocated for `capacity` tokens.
+class KvCache {
+ public:
+  KvCache(const ModelConfig& config, std::int64_t batch, std::int64_t capacity, at::ScalarType dtype);
+  std::int64_t batch() const { return batch_; }
+  std::int64_t capacity() const { return capacity_; }
+  std::int64_t length() const { return length_; }
+  // Forgets the tokens from `length` on.
+  void truncate(std::int64_t length);
+
+ private:
+  friend class Model;
+  std::int64_t batch_, capacity_, length_ = 0;
+  std::vector<at::Tensor> keys_, values_;  // a layer: [batch, num_kv_heads, capacity, head_dim]
+};
+
+class Model {
+ public:
+  // Checks that the checkpoint holds exactly the tensors the configuration asks for, with their shapes, and loads them.
+  Model(const ModelConfig& config, const Checkpoint& checkpoint, const ModelOptions& options);
+  Model(Model&&) noexcept;
+  Model& operator=(Model&&) noexcept;
+  ~Model();
+
+  const ModelConfig& config() const;
+  const ModelOptions& options() const;
+
+  // Runs tokens [batch, length] (int64) after the cache's and appends to it. Returns the hidden states after the final
+  // norm, [batch, length, hidden_size].
+  at::Tensor forward(const at::Tensor& tokens, KvCache& cache) const;
+  // float32 logits [..., vocab_size] of hidden states [..., hidden_size].
+  at::Tensor logits(const at::Tensor& hidden) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace seer
