@@ -1,0 +1,106 @@
+#include "base/json.h"
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <stdexcept>
+#include <system_error>
+#include <vector>
+
+namespace seer {
+namespace {
+
+[[noreturn]] void fail(const std::string& source, const std::string& what) {
+  throw std::runtime_error(source + ": " + what);
+}
+
+// "line 3, column 14" of a byte offset.
+std::string position(std::string_view text, std::size_t offset) {
+  offset = std::min(offset, text.size());
+  std::size_t line = 1;
+  std::size_t line_start = 0;
+  for (std::size_t i = 0; i < offset; ++i) {
+    if (text[i] == '\n') {
+      ++line;
+      line_start = i + 1;
+    }
+  }
+  return "line " + std::to_string(line) + ", column " + std::to_string(offset - line_start + 1);
+}
+
+// Watches the parse events: nlohmann's parser is recursive neither in depth nor in keys, but its values are, and it
+// keeps the last of two equal keys in silence.
+class Guard {
+ public:
+  Guard(const std::string& source, int max_depth) : source_(source), max_depth_(max_depth) {}
+
+  bool operator()(int depth, Json::parse_event_t event, Json& parsed) {
+    switch (event) {
+      case Json::parse_event_t::object_start:
+      case Json::parse_event_t::array_start:
+        if (depth >= max_depth_) {
+          fail(source_, "nested deeper than " + std::to_string(max_depth_) + " levels");
+        }
+        if (event == Json::parse_event_t::object_start) keys_.emplace_back();
+        break;
+      case Json::parse_event_t::object_end: keys_.pop_back(); break;
+      case Json::parse_event_t::key: {
+        const auto& key = parsed.get_ref<const std::string&>();
+        if (!keys_.back().insert(key).second) fail(source_, "the key \"" + key + "\" appears twice");
+        break;
+      }
+      default: break;
+    }
+    return true;
+  }
+
+ private:
+  const std::string& source_;
+  int max_depth_;
+  std::vector<std::set<std::string>> keys_;
+};
+
+}  // namespace
+
+Json parse_json(std::string_view text, const std::string& source, const JsonLimits& limits) {
+  if (text.size() > limits.max_bytes) {
+    fail(source, std::to_string(text.size()) + " bytes of JSON, more than the limit of " +
+                     std::to_string(limits.max_bytes));
+  }
+  Guard guard(source, limits.max_depth);
+  try {
+    return Json::parse(text, [&guard](int depth, Json::parse_event_t event, Json& parsed) {
+      return guard(depth, event, parsed);
+    });
+  } catch (const Json::parse_error& error) {
+    const std::size_t offset = error.byte > 0 ? error.byte - 1 : 0;
+    // what() is "[json.exception.parse_error.101] parse error at ...: <reason>"
+    const std::string_view what = error.what();
+    const std::size_t reason = what.find(": ");
+    fail(source, "no valid JSON at " + position(text, offset) + ": " +
+                     std::string(reason == what.npos ? what : what.substr(reason + 2)));
+  } catch (const Json::exception& error) {
+    fail(source, error.what());
+  }
+}
+
+Json read_json_file(const std::filesystem::path& file, const JsonLimits& limits) {
+  std::error_code error;
+  const auto status = std::filesystem::status(file, error);
+  if (!std::filesystem::exists(status)) fail(file.string(), "no such file");
+  if (!std::filesystem::is_regular_file(status)) fail(file.string(), "not a regular file");
+  const std::uintmax_t bytes = std::filesystem::file_size(file, error);
+  if (error) fail(file.string(), "cannot be read: " + error.message());
+  if (bytes > limits.max_bytes) {
+    fail(file.string(), std::to_string(bytes) + " bytes, more than the limit of " + std::to_string(limits.max_bytes) +
+                            " for a JSON file");
+  }
+  std::ifstream in(file, std::ios::binary);
+  std::string text(bytes, '\0');
+  if (!in || !in.read(text.data(), static_cast<std::streamsize>(bytes))) {
+    fail(file.string(), "cannot be read (check its permissions)");
+  }
+  return parse_json(text, file.string(), limits);
+}
+
+}  // namespace seer
