@@ -5,7 +5,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
+#include <span>
 #include <vector>
 
 #include "seer/checkpoint.h"
@@ -27,13 +27,18 @@ class KvCache {
   std::int64_t batch() const { return batch_; }
   std::int64_t capacity() const { return capacity_; }
   std::int64_t length() const { return length_; }
+  std::int64_t num_layers() const { return static_cast<std::int64_t>(keys_.size()); }
+  // Of a layer: [batch, num_kv_heads, capacity, head_dim]; valid up to length().
+  const at::Tensor& keys(std::int64_t layer) const { return keys_.at(static_cast<std::size_t>(layer)); }
+  const at::Tensor& values(std::int64_t layer) const { return values_.at(static_cast<std::size_t>(layer)); }
   // Forgets the tokens from `length` on.
   void truncate(std::int64_t length);
+  // Counts tokens that were written behind length().
+  void advance(std::int64_t tokens);
 
  private:
-  friend class Model;
   std::int64_t batch_, capacity_, length_ = 0;
-  std::vector<at::Tensor> keys_, values_;  // a layer: [batch, num_kv_heads, capacity, head_dim]
+  std::vector<at::Tensor> keys_, values_;
 };
 
 class Model {
@@ -47,9 +52,12 @@ class Model {
   const ModelConfig& config() const;
   const ModelOptions& options() const;
 
-  // Runs tokens [batch, length] (int64) after the cache's and appends to it. Returns the hidden states after the final
-  // norm, [batch, length, hidden_size].
+  // Runs tokens [batch, length] (int64, on the CPU) after the cache's and appends to it. Returns the hidden states after the final
+  // norm, [batch, length, hidden_size]: inference tensors, for which autograd keeps nothing.
   at::Tensor forward(const at::Tensor& tokens, KvCache& cache) const;
+  // The same for sequences of different lengths, each a [length] with a cache of its own (batch 1): they are packed
+  // without padding, so that none sees another. Returns [length, hidden_size] of each.
+  std::vector<at::Tensor> forward_each(const std::vector<at::Tensor>& tokens, std::span<KvCache> caches) const;
   // float32 logits [..., vocab_size] of hidden states [..., hidden_size].
   at::Tensor logits(const at::Tensor& hidden) const;
 

@@ -1,0 +1,232 @@
+#include <ATen/ops/cat.h>
+#include <ATen/ops/embedding.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+#include <fmt/format.h>
+
+#include <span>
+#include <utility>
+
+#include "model/layers.h"
+#include "model/rope.h"
+#include "model/self_attention.h"
+#include "model/weights.h"
+#include "seer/model.h"
+
+namespace seer {
+namespace {
+
+struct DecoderLayer {
+  RmsNorm attention_norm, mlp_norm;
+  SelfAttention attention;
+  Mlp mlp;
+};
+
+// Builds layers from a checkpoint that was found to fit.
+class LayerLoader {
+ public:
+  LayerLoader(const ModelConfig& config, const Checkpoint& checkpoint, at::ScalarType dtype)
+      : config_(config), checkpoint_(checkpoint), dtype_(dtype) {}
+
+  at::Tensor tensor(const std::string& name) const {
+    return checkpoint_.load(name, checkpoint_.info(name).shape, dtype_);
+  }
+
+  RmsNorm norm(const std::string& name) const {
+    return {.weight = tensor(name + ".weight"), .eps = config_.rms_norm_eps};
+  }
+
+  // One linear layer from several that read the same input.
+  Linear linear(const std::string& prefix, const std::vector<std::string>& names, bool bias) const {
+    const auto stacked = [&](const char* kind) {
+      std::vector<ExpectedTensor> parts;
+      for (const std::string& name : names) {
+        const std::string full = prefix + name + kind;
+        parts.push_back({full, checkpoint_.info(full).shape});
+      }
+      if (parts.size() == 1) return tensor(parts.front().name);
+      return load_stacked(checkpoint_, parts, dtype_);
+    };
+    return {.weight = stacked(".weight"), .bias = bias ? stacked(".bias") : at::Tensor()};
+  }
+
+  DecoderLayer layer(std::int64_t index) const {
+    const std::string prefix = fmt::format("model.layers.{}.", index);
+    DecoderLayer layer;
+    layer.attention_norm = norm(prefix + "input_layernorm");
+    layer.mlp_norm = norm(prefix + "post_attention_layernorm");
+    SelfAttention& attention = layer.attention;
+    attention.num_q_heads = config_.num_q_heads;
+    attention.num_kv_heads = config_.num_kv_heads;
+    attention.head_dim = config_.head_dim;
+    attention.qkv = linear(prefix + "self_attn.", {"q_proj", "k_proj", "v_proj"}, config_.qkv_bias);
+    attention.output = linear(prefix + "self_attn.", {"o_proj"}, config_.output_bias);
+    if (config_.qk_norm) {
+      attention.q_norm = norm(prefix + "self_attn.q_norm");
+      attention.k_norm = norm(prefix + "self_attn.k_norm");
+    }
+    layer.mlp.gate_up = linear(prefix + "mlp.", {"gate_proj", "up_proj"}, config_.mlp_bias);
+    layer.mlp.down = linear(prefix + "mlp.", {"down_proj"}, config_.mlp_bias);
+    return layer;
+  }
+
+ private:
+  const ModelConfig& config_;
+  const Checkpoint& checkpoint_;
+  at::ScalarType dtype_;
+};
+
+}  // namespace
+
+struct Model::Impl {
+  ModelConfig config;
+  ModelOptions options;
+  at::Tensor embedding;  // [vocab_size, hidden_size]
+  std::vector<DecoderLayer> layers;
+  RmsNorm final_norm;
+  Linear output;
+  Rope rope;
+
+  Impl(const ModelConfig& config, const Checkpoint& checkpoint, const ModelOptions& options);
+
+  void check_tokens(const at::Tensor& tokens) const;
+  void check_cache(const KvCache& cache, std::int64_t new_tokens) const;
+  // Runs packed tokens [rows]; returns [rows, hidden_size].
+  at::Tensor run(const at::Tensor& tokens, std::span<const SequenceRows> sequences) const;
+  RopeTable table(std::span<const SequenceRows> sequences) const;
+};
+
+Model::Impl::Impl(const ModelConfig& model_config, const Checkpoint& checkpoint,
+                  const ModelOptions& model_options)
+    : config(model_config), options(model_options) {
+  TORCH_CHECK(options.dtype == at::kFloat || options.dtype == at::kBFloat16,
+              "dtype: expected float32 or bfloat16, got ", options.dtype);
+  check_tensors(config, checkpoint);
+  const LayerLoader loader(config, checkpoint, options.dtype);
+  embedding = loader.tensor("model.embed_tokens.weight");
+  for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
+    layers.push_back(loader.layer(layer));
+  }
+  final_norm = loader.norm("model.norm");
+  output.weight = config.tie_embeddings ? embedding : loader.tensor("lm_head.weight");
+  rope = make_rope(config.rope, config.head_dim);
+}
+
+void Model::Impl::check_tokens(const at::Tensor& tokens) const {
+  TORCH_CHECK(tokens.defined() && tokens.scalar_type() == at::kLong, "tokens: expected int64 ids");
+  if (tokens.numel() == 0) return;
+  const auto lowest = tokens.min().item<std::int64_t>();
+  const auto highest = tokens.max().item<std::int64_t>();
+  TORCH_CHECK(lowest >= 0 && highest < config.vocab_size, "tokens: expected ids from 0 to ",
+              config.vocab_size - 1, " (the vocabulary of ", config.name, "), got ",
+              lowest < 0 ? lowest : highest);
+}
+
+void Model::Impl::check_cache(const KvCache& cache, std::int64_t new_tokens) const {
+  TORCH_CHECK(cache.num_layers() == config.num_layers, "cache: expected ", config.num_layers,
+              " layers, got ", cache.num_layers());
+  TORCH_CHECK(cache.length() + new_tokens <= cache.capacity(), "cache: ", cache.length(), " + ",
+              new_tokens, " tokens do not fit its capacity of ", cache.capacity());
+  if (config.num_layers == 0) return;
+  TORCH_CHECK(cache.keys(0).scalar_type() == options.dtype, "cache: expected dtype ", options.dtype,
+              " (as the model), got ", cache.keys(0).scalar_type());
+}
+
+RopeTable Model::Impl::table(std::span<const SequenceRows> sequences) const {
+  std::vector<at::Tensor> cos, sin;
+  for (const SequenceRows& sequence : sequences) {
+    RopeTable part = rope_table(rope, sequence.past, sequence.length);
+    cos.push_back(std::move(part.cos));
+    sin.push_back(std::move(part.sin));
+  }
+  if (cos.size() == 1) return {.cos = cos.front(), .sin = sin.front()};
+  return {.cos = at::cat(cos), .sin = at::cat(sin)};
+}
+
+at::Tensor Model::Impl::run(const at::Tensor& tokens,
+                            std::span<const SequenceRows> sequences) const {
+  at::Tensor hidden = at::embedding(embedding, tokens);
+  if (hidden.size(0) == 0) return hidden;
+  const RopeTable rope_rows = table(sequences);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const DecoderLayer& layer = layers[i];
+    hidden.add_(layer.attention(layer.attention_norm(hidden), rope_rows, sequences,
+                                static_cast<std::int64_t>(i), options.attention));
+    hidden.add_(layer.mlp(layer.mlp_norm(hidden)));
+  }
+  return final_norm(hidden);
+}
+
+Model::Model(const ModelConfig& config, const Checkpoint& checkpoint, const ModelOptions& options)
+    : impl_(std::make_unique<Impl>(config, checkpoint, options)) {}
+Model::Model(Model&&) noexcept = default;
+Model& Model::operator=(Model&&) noexcept = default;
+Model::~Model() = default;
+
+const ModelConfig& Model::config() const {
+  return impl_->config;
+}
+
+const ModelOptions& Model::options() const {
+  return impl_->options;
+}
+
+at::Tensor Model::forward(const at::Tensor& tokens, KvCache& cache) const {
+  const c10::InferenceMode inference;
+  impl_->check_tokens(tokens);
+  TORCH_CHECK(tokens.dim() == 2 && tokens.size(0) == cache.batch(),
+              "tokens: expected [batch, length] with batch ", cache.batch(),
+              " (as the cache), got ", tokens.sizes());
+  const std::int64_t length = tokens.size(1);
+  impl_->check_cache(cache, length);
+  std::vector<SequenceRows> sequences;
+  for (std::int64_t row = 0; row < tokens.size(0); ++row) {
+    sequences.push_back({.cache = &cache,
+                         .cache_row = row,
+                         .first = row * length,
+                         .length = length,
+                         .past = cache.length()});
+  }
+  const at::Tensor hidden = impl_->run(tokens.reshape({-1}), sequences);
+  cache.advance(length);
+  return hidden.view({tokens.size(0), length, impl_->config.hidden_size});
+}
+
+std::vector<at::Tensor> Model::forward_each(const std::vector<at::Tensor>& tokens,
+                                            std::span<KvCache> caches) const {
+  const c10::InferenceMode inference;
+  TORCH_CHECK(tokens.size() == caches.size(), "caches: expected one for each of the ",
+              tokens.size(), " sequences, got ", caches.size());
+  std::vector<SequenceRows> sequences;
+  std::int64_t first = 0;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    impl_->check_tokens(tokens[i]);
+    TORCH_CHECK(tokens[i].dim() == 1, "tokens: expected [length], got ", tokens[i].sizes());
+    TORCH_CHECK(caches[i].batch() == 1, "caches: expected batch 1, got ", caches[i].batch());
+    const std::int64_t length = tokens[i].size(0);
+    impl_->check_cache(caches[i], length);
+    if (length == 0) continue;
+    sequences.push_back({.cache = &caches[i],
+                         .cache_row = 0,
+                         .first = first,
+                         .length = length,
+                         .past = caches[i].length()});
+    first += length;
+  }
+  std::vector<at::Tensor> hidden;
+  const at::Tensor packed = tokens.empty() ? at::Tensor() : impl_->run(at::cat(tokens), sequences);
+  first = 0;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    hidden.push_back(packed.narrow(0, first, tokens[i].size(0)));
+    first += tokens[i].size(0);
+    caches[i].advance(tokens[i].size(0));
+  }
+  return hidden;
+}
+
+at::Tensor Model::logits(const at::Tensor& hidden) const {
+  const c10::InferenceMode inference;
+  return impl_->output(hidden).to(at::kFloat);
+}
+
+}  // namespace seer

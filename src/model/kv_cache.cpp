@@ -1,0 +1,34 @@
+#include <ATen/ops/empty.h>
+#include <c10/util/Exception.h>
+
+#include "seer/model.h"
+
+namespace seer {
+
+KvCache::KvCache(const ModelConfig& config, std::int64_t batch, std::int64_t capacity,
+                 at::ScalarType dtype)
+    : batch_(batch), capacity_(capacity) {
+  TORCH_CHECK(batch >= 0 && capacity >= 0, "KvCache: expected batch and capacity from 0, got ",
+              batch, " and ", capacity);
+  const auto make = [&] {
+    return at::empty({batch, config.num_kv_heads, capacity, config.head_dim}, dtype);
+  };
+  for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
+    keys_.push_back(make());
+    values_.push_back(make());
+  }
+}
+
+void KvCache::truncate(std::int64_t length) {
+  TORCH_CHECK(length >= 0 && length <= length_, "KvCache::truncate: expected a length from 0 to ",
+              length_, ", got ", length);
+  length_ = length;
+}
+
+void KvCache::advance(std::int64_t tokens) {
+  TORCH_CHECK(tokens >= 0 && length_ + tokens <= capacity_, "KvCache::advance: ", length_, " + ",
+              tokens, " tokens do not fit the capacity of ", capacity_);
+  length_ += tokens;
+}
+
+}  // namespace seer

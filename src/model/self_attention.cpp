@@ -1,0 +1,52 @@
+#include "model/self_attention.h"
+
+#include <ATen/ops/empty.h>
+
+#include "model/dense_attention.h"
+
+namespace seer {
+
+at::Tensor SelfAttention::operator()(const at::Tensor& x, const RopeTable& table,
+                                     std::span<const SequenceRows> sequences, std::int64_t layer,
+                                     AttentionBackend backend) const {
+  const std::int64_t rows = x.size(0);
+  // [rows, q heads + 2 kv heads, head_dim]
+  const at::Tensor projected = qkv(x).view({rows, num_q_heads + 2 * num_kv_heads, head_dim});
+  at::Tensor unturned_q = projected.narrow(1, 0, num_q_heads);
+  at::Tensor unturned_k = projected.narrow(1, num_q_heads, num_kv_heads);
+  const at::Tensor new_v = projected.narrow(1, num_q_heads + num_kv_heads, num_kv_heads);
+  if (q_norm) unturned_q = (*q_norm)(unturned_q);
+  if (k_norm) unturned_k = (*k_norm)(unturned_k);
+  const at::Tensor q = at::empty({rows, num_q_heads, head_dim}, x.options());
+  apply_rope(unturned_q, table, q);
+
+  // [rows, q heads, head_dim]; a single sequence's result is used as it lies.
+  at::Tensor attended;
+  if (sequences.size() != 1) attended = at::empty({rows, num_q_heads, head_dim}, x.options());
+  for (const SequenceRows& sequence : sequences) {
+    const auto rows_of = [&](const at::Tensor& packed) {
+      return packed.narrow(0, sequence.first, sequence.length);
+    };
+    const std::int64_t kv_len = sequence.past + sequence.length;
+    // [kv heads, capacity, head_dim]
+    const at::Tensor keys = sequence.cache->keys(layer).select(0, sequence.cache_row);
+    const at::Tensor values = sequence.cache->values(layer).select(0, sequence.cache_row);
+    apply_rope(rows_of(unturned_k), {.cos = rows_of(table.cos), .sin = rows_of(table.sin)},
+               keys.narrow(1, sequence.past, sequence.length).transpose(0, 1));
+    values.narrow(1, sequence.past, sequence.length).copy_(rows_of(new_v).transpose(0, 1));
+
+    const at::Tensor out = dense_attention(rows_of(q).transpose(0, 1).unsqueeze(0),
+                                           keys.narrow(1, 0, kv_len).unsqueeze(0),
+                                           values.narrow(1, 0, kv_len).unsqueeze(0), backend)
+                               .squeeze(0)
+                               .transpose(0, 1);  // [length, q heads, head_dim]
+    if (sequences.size() == 1) {
+      attended = out;
+    } else {
+      rows_of(attended).copy_(out);
+    }
+  }
+  return output(attended.reshape({rows, num_q_heads * head_dim}));
+}
+
+}  // namespace seer

@@ -1,0 +1,37 @@
+// The attention of one decoder layer: projections, norms of queries and keys, RoPE, the cache.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "model/layers.h"
+#include "model/rope.h"
+#include "seer/model.h"
+
+namespace seer {
+
+// A run of packed rows that belong to one sequence.
+struct SequenceRows {
+  KvCache* cache;
+  std::int64_t cache_row;  // which sequence of the cache
+  std::int64_t first;      // packed row
+  std::int64_t length;
+  std::int64_t past;  // tokens in the cache before these
+};
+
+struct SelfAttention {
+  std::int64_t num_q_heads = 0, num_kv_heads = 0, head_dim = 0;
+  Linear qkv;  // the rows of q, then k, then v
+  Linear output;
+  std::optional<RmsNorm> q_norm, k_norm;  // over head_dim, before RoPE
+
+  // x [rows, hidden]; the table has a row for each. Writes keys and values of `layer` to the caches behind `past`.
+  at::Tensor operator()(const at::Tensor& x, const RopeTable& table,
+                        std::span<const SequenceRows> sequences, std::int64_t layer,
+                        AttentionBackend backend) const;
+};
+
+}  // namespace seer
