@@ -15,7 +15,7 @@ LAYERS = {
     "gate": ["base", "seer"],
     "selection": ["base", "seer"],
     "attention": ["base", "gate", "selection", "seer"],
-    "io": ["base"],
+    "io": ["base", "seer"],
     "model": ["base", "attention", "gate", "selection", "io", "seer"],
     "distill": ["base", "model", "attention", "gate", "selection", "io", "seer"],
     "finetune": ["base", "model", "attention", "gate", "selection", "io", "seer"],

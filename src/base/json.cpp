@@ -7,6 +7,8 @@
 #include <system_error>
 #include <vector>
 
+#include "base/quote.h"
+
 namespace seer {
 namespace {
 
@@ -46,7 +48,7 @@ class Guard {
       case Json::parse_event_t::object_end: keys_.pop_back(); break;
       case Json::parse_event_t::key: {
         const auto& key = parsed.get_ref<const std::string&>();
-        if (!keys_.back().insert(key).second) fail(source_, "the key \"" + key + "\" appears twice");
+        if (!keys_.back().insert(key).second) fail(source_, "the key " + quote(key) + " appears twice");
         break;
       }
       default: break;
@@ -67,6 +69,10 @@ Json parse_json(std::string_view text, const std::string& source, const JsonLimi
     fail(source, std::to_string(text.size()) + " bytes of JSON, more than the limit of " +
                      std::to_string(limits.max_bytes));
   }
+  // The parser takes a zero byte outside of strings for the end of the text.
+  if (const std::size_t zero = text.find('\0'); zero != text.npos) {
+    fail(source, "no valid JSON at " + position(text, zero) + ": a zero byte");
+  }
   Guard guard(source, limits.max_depth);
   try {
     return Json::parse(text, [&guard](int depth, Json::parse_event_t event, Json& parsed) {
@@ -78,9 +84,9 @@ Json parse_json(std::string_view text, const std::string& source, const JsonLimi
     const std::string_view what = error.what();
     const std::size_t reason = what.find(": ");
     fail(source, "no valid JSON at " + position(text, offset) + ": " +
-                     std::string(reason == what.npos ? what : what.substr(reason + 2)));
+                     printable(reason == what.npos ? what : what.substr(reason + 2), 300));
   } catch (const Json::exception& error) {
-    fail(source, error.what());
+    fail(source, printable(error.what(), 300));
   }
 }
 
