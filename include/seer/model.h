@@ -33,6 +33,8 @@ class KvCache {
   const at::Tensor& values(std::int64_t layer) const { return values_.at(static_cast<std::size_t>(layer)); }
   // Forgets the tokens from `length` on.
   void truncate(std::int64_t length);
+  // Makes room for at least `capacity` tokens; what is in the cache stays.
+  void reserve(std::int64_t capacity);
   // Counts tokens that were written behind length().
   void advance(std::int64_t tokens);
 
@@ -52,8 +54,8 @@ class Model {
   const ModelConfig& config() const;
   const ModelOptions& options() const;
 
-  // Runs tokens [batch, length] (int64, on the CPU) after the cache's and appends to it. Returns the hidden states after the final
-  // norm, [batch, length, hidden_size]: inference tensors, for which autograd keeps nothing.
+  // Runs tokens [batch, length] (int64, on the CPU) after the cache's and appends to it. Returns the hidden states after
+  // the final norm, [batch, length, hidden_size]: inference tensors, which autograd knows nothing of.
   at::Tensor forward(const at::Tensor& tokens, KvCache& cache) const;
   // The same for sequences of different lengths, each a [length] with a cache of its own (batch 1): they are packed
   // without padding, so that none sees another. Returns [length, hidden_size] of each.

@@ -1,16 +1,15 @@
 #include "cli/bench.h"
 
-#include <charconv>
 #include <cstdint>
 #include <iostream>
 #include <memory>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 
 #include "bench/kernels/attention_bench.h"
 #include "bench/kernels/attention_report.h"
 #include "bench/support/whole_file.h"
+#include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 
 namespace seer::cli {
@@ -21,20 +20,6 @@ struct AttentionFlags {
   bool json = false;
   std::string out;
 };
-
-// Refuses what is no number with the flag's name, before any conversion.
-template <typename Number>
-CLI::Validator number(const char* expected) {
-  return CLI::Validator(
-      [expected](std::string& text) {
-        Number value{};
-        const char* end = text.data() + text.size();
-        const auto [rest, error] = std::from_chars(text.data(), end, value);
-        if (error == std::errc() && rest == end) return std::string();
-        return std::string("expected ") + expected + ", got '" + text + "'";
-      },
-      "", "number");
-}
 
 int bench_attention(AttentionFlags flags, const CLI::App& command) {
   bench::AttentionBenchOptions& options = flags.options;

@@ -21,8 +21,12 @@ void watch_for_interrupt() {
   sigaction(SIGINT, &action, nullptr);
 }
 
+bool interrupted() {
+  return g_interrupted != 0;
+}
+
 void throw_if_interrupted() {
-  if (g_interrupted != 0) throw Interrupted();
+  if (interrupted()) throw Interrupted();
 }
 
 }  // namespace seer::cli

@@ -17,6 +17,9 @@ struct Interrupted : std::runtime_error {
 // the program at once.
 void watch_for_interrupt();
 
+// Whether there was a Ctrl-C.
+bool interrupted();
+
 // Throws Interrupted after a Ctrl-C.
 void throw_if_interrupted();
 

@@ -10,7 +10,9 @@
 #include <string>
 
 #include "cli/bench.h"
+#include "cli/generate.h"
 #include "cli/interrupt.h"
+#include "cli/score.h"
 
 namespace seer::cli {
 namespace {
@@ -46,6 +48,8 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   std::function<int()> action;
   add_bench(app, action);
+  add_generate(app, action);
+  add_score(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {

@@ -25,6 +25,18 @@ void KvCache::truncate(std::int64_t length) {
   length_ = length;
 }
 
+void KvCache::reserve(std::int64_t capacity) {
+  if (capacity <= capacity_) return;
+  const auto move = [&](at::Tensor& old) {
+    at::Tensor larger = at::empty({old.size(0), old.size(1), capacity, old.size(3)}, old.options());
+    larger.narrow(2, 0, length_).copy_(old.narrow(2, 0, length_));
+    old = larger;
+  };
+  for (at::Tensor& keys : keys_) move(keys);
+  for (at::Tensor& values : values_) move(values);
+  capacity_ = capacity;
+}
+
 void KvCache::advance(std::int64_t tokens) {
   TORCH_CHECK(tokens >= 0 && length_ + tokens <= capacity_, "KvCache::advance: ", length_, " + ",
               tokens, " tokens do not fit the capacity of ", capacity_);
