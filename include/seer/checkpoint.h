@@ -18,7 +18,7 @@ struct TensorInfo {
   std::uint64_t bytes = 0;
 };
 
-// Files are memory-mapped; opening reads the headers alone. Every header is checked before anything is allocated: a
+// Files are memory-mapped; opening reads the headers alone. A file must not be cut short while it is open. Every header is checked before anything is allocated: a
 // hostile file ends in std::runtime_error naming the file, the tensor and the field.
 class Checkpoint {
  public:
@@ -34,11 +34,15 @@ class Checkpoint {
   bool contains(std::string_view name) const;
   const TensorInfo& info(std::string_view name) const;  // throws when missing
 
-  // A view of the mapped file (no copy; it keeps the mapping alive and must not be written to). F32, F16 and BF16.
+  // A view of the mapped file (no copy; it keeps the mapping alive and must not be written to). F32, F16 and BF16; other
+  // types are an error. The format does not align its data: where they are unaligned for their type, this is a copy.
   at::Tensor view(std::string_view name) const;
   // A tensor of its own in `dtype` (float32, bfloat16, float16), which must have `shape`. The pages of the file that it
-  // was read from are released, so that loading does not hold the weights twice.
+  // was read from are released piece by piece, so that loading does not hold the weights twice. Views stay valid: what
+  // is read through them later comes from the file again.
   at::Tensor load(std::string_view name, at::IntArrayRef shape, at::ScalarType dtype) const;
+  // The same into a contiguous tensor on the CPU, such as some rows of a larger one.
+  void load_into(std::string_view name, const at::Tensor& out) const;
 
  private:
   struct Impl;

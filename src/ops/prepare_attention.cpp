@@ -1,5 +1,6 @@
 #include "ops/prepare_attention.h"
 
+#include <ATen/EmptyTensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_strided.h>
 #include <c10/core/SymBool.h>
@@ -124,11 +125,24 @@ void check(const AttentionArguments& arguments) {
   if (block_mask != nullptr) check_block_mask(*block_mask, q, k, block_size);
 }
 
-at::Tensor allocate_out(const at::Tensor& q) {
-  if (q.is_non_overlapping_and_dense()) {
+c10::DispatchKeySet dispatch_key(const at::TensorOptions& options) {
+  return c10::DispatchKeySet(options.computeDispatchKey());
+}
+
+at::Tensor allocate_contiguous(c10::SymIntArrayRef sizes, const at::TensorOptions& options,
+                               c10::Allocator* allocator) {
+  if (allocator == nullptr) return at::empty_symint(sizes, options);
+  return at::detail::empty_generic(C10_AS_INTARRAYREF_SLOW(sizes), allocator, dispatch_key(options),
+                                   options.dtype().toScalarType(), std::nullopt);
+}
+
+at::Tensor allocate_out(const at::Tensor& q, c10::Allocator* allocator) {
+  if (!q.is_non_overlapping_and_dense())
+    return allocate_contiguous(q.sym_sizes(), q.options(), allocator);
+  if (allocator == nullptr)
     return at::empty_strided_symint(q.sym_sizes(), q.sym_strides(), q.options());
-  }
-  return at::empty_symint(q.sym_sizes(), q.options());
+  return at::detail::empty_strided_generic(q.sizes(), q.strides(), allocator,
+                                           dispatch_key(q.options()), q.scalar_type());
 }
 
 Element element_of(at::ScalarType dtype) {
@@ -151,20 +165,20 @@ void set_block_mask(const at::Tensor& block_mask, AttentionParams& params) {
 
 }  // namespace
 
-AttentionOutputs prepare_attention(const AttentionArguments& arguments) {
+AttentionOutputs prepare_attention(const AttentionArguments& arguments, c10::Allocator* allocator) {
   check(arguments);
   const at::Tensor& q = arguments.q;
   const at::TensorOptions float32 = q.options().dtype(at::kFloat);
   const c10::SymInt block_size = arguments.block_size;
 
   AttentionOutputs outputs;
-  outputs.out = allocate_out(q);
+  outputs.out = allocate_out(q, allocator);
   outputs.lse = at::empty_symint({q.sym_size(0), q.sym_size(1), q.sym_size(2)}, float32);
   if (arguments.wants_block_map) {
-    outputs.block_map =
-        at::empty_symint({q.sym_size(0), q.sym_size(1), ceil_div(q.sym_size(2), block_size),
-                          ceil_div(arguments.k.sym_size(2), block_size)},
-                         float32);
+    const std::array<c10::SymInt, 4> sizes = {q.sym_size(0), q.sym_size(1),
+                                              ceil_div(q.sym_size(2), block_size),
+                                              ceil_div(arguments.k.sym_size(2), block_size)};
+    outputs.block_map = allocate_contiguous(sizes, float32, allocator);
   }
   return outputs;
 }

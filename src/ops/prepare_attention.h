@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Allocator.h>
 
 #include <cstdint>
 #include <optional>
@@ -29,8 +30,10 @@ struct AttentionOutputs {
                          // wanted
 };
 
-// Checks every argument, then allocates the outputs without filling them. Sizes may be symbolic.
-AttentionOutputs prepare_attention(const AttentionArguments& arguments);
+// Checks every argument, then allocates the outputs without filling them. Sizes may be symbolic. `allocator` is where
+// the large outputs' memory comes from; null: the device's own.
+AttentionOutputs prepare_attention(const AttentionArguments& arguments,
+                                   c10::Allocator* allocator = nullptr);
 
 // The kernel's view of checked arguments and their outputs, which must outlive it.
 AttentionParams attention_params(const AttentionArguments& arguments,

@@ -15,7 +15,7 @@
 #include "base/ceil_div.h"
 #include "kernels/block_sparse_attention/cpu.h"
 #include "kernels/block_sparse_attention/reference.h"
-#include "ops/cpu/huge_pages.h"
+#include "ops/cpu/output_allocator.h"
 #include "ops/prepare_attention.h"
 
 namespace seer {
@@ -76,10 +76,8 @@ void run_kernel(const AttentionParams& params) {
 }
 
 AttentionOutputs attention_cpu(const AttentionArguments& arguments) {
-  AttentionOutputs outputs = prepare_attention(arguments);
+  AttentionOutputs outputs = prepare_attention(arguments, output_allocator());
   if (outputs.lse.numel() == 0) return outputs;  // so is every other output
-  advise_huge_pages(outputs.out);
-  if (outputs.block_map.defined()) advise_huge_pages(outputs.block_map);
   const AttentionParams params = attention_params(arguments, outputs);
   if (params.element == Element::kFloat64) {
     run_reference(params);
