@@ -14,7 +14,9 @@ namespace {
 
 using CodePoints = std::vector<utf8proc_int32_t>;
 
-bool is_unknown(char32_t code_point) {
+// Takes part in no composition. U+11A7 stands one before the Hangul finals, and utf8proc 2.8 takes it for one.
+bool stands_alone(char32_t code_point) {
+  if (code_point == 0x11A7) return true;
   const auto ranges = unicode::unknown_to_nfc();
   const auto after = std::upper_bound(ranges.begin(), ranges.end(), code_point,
                                       [](char32_t c, const unicode::CodePointRange& range) { return c < range.first; });
@@ -79,7 +81,7 @@ std::string nfc(std::string_view text) {
       } else {
         out.append(text.substr(start, pos - start));
       }
-    } else if (is_unknown(code_point)) {
+    } else if (stands_alone(code_point)) {
       flush(decomposed, out);
       out.append(text.substr(start, pos - start));
     } else {
