@@ -18,6 +18,19 @@ find_package(fmt 9 REQUIRED)
 # distribution's libfmt has not their symbols.
 add_library(seer_fmt INTERFACE)
 target_link_libraries(seer_fmt INTERFACE fmt::fmt-header-only)
+
+find_path(SEER_PCRE2_INCLUDE pcre2.h REQUIRED)
+find_library(SEER_PCRE2_LIBRARY pcre2-8 REQUIRED)
+add_library(seer_pcre2 INTERFACE)
+target_include_directories(seer_pcre2 SYSTEM INTERFACE ${SEER_PCRE2_INCLUDE})
+target_link_libraries(seer_pcre2 INTERFACE ${SEER_PCRE2_LIBRARY})
+
+find_path(SEER_UTF8PROC_INCLUDE utf8proc.h REQUIRED)
+find_library(SEER_UTF8PROC_LIBRARY utf8proc REQUIRED)
+add_library(seer_utf8proc INTERFACE)
+target_include_directories(seer_utf8proc SYSTEM INTERFACE ${SEER_UTF8PROC_INCLUDE})
+target_link_libraries(seer_utf8proc INTERFACE ${SEER_UTF8PROC_LIBRARY})
+
 if(SEER_BUILD_TESTS)
   find_package(GTest 1.12 REQUIRED)
 endif()

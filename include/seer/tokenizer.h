@@ -21,15 +21,19 @@ class Tokenizer {
   // anything that is not supported.
   static Tokenizer load(const std::filesystem::path& folder);
 
+  // The same for the text of a tokenizer.json; messages begin with `source`.
+  static Tokenizer parse(std::string_view json, const std::string& source);
+
   Tokenizer(Tokenizer&&) noexcept;
   Tokenizer& operator=(Tokenizer&&) noexcept;
   ~Tokenizer();
 
   // The ids of UTF-8 text; special tokens written in the text are recognised, as the `tokenizers` package does.
   // add_special_tokens applies the template post-processor (a BOS token, say). Throws for invalid UTF-8, with the byte
-  // offset.
+  // offset, and where a split pattern takes too many steps.
   std::vector<TokenId> encode(std::string_view text, bool add_special_tokens = true) const;
 
+  // The text of the ids; bytes that are not UTF-8 become U+FFFD, and ids without a token become nothing.
   std::string decode(std::span<const TokenId> ids, bool skip_special_tokens = false) const;
 
   std::size_t vocab_size() const;  // highest id + 1, added tokens included
@@ -40,6 +44,8 @@ class Tokenizer {
   struct Impl;
 
  private:
+  friend class StreamingDecoder;
+
   explicit Tokenizer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
