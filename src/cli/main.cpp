@@ -10,6 +10,7 @@
 #include <string>
 
 #include "cli/bench.h"
+#include "cli/info.h"
 #include "cli/interrupt.h"
 
 namespace seer::cli {
@@ -46,6 +47,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   std::function<int()> action;
   add_bench(app, action);
+  add_info(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
