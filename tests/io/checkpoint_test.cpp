@@ -129,8 +129,9 @@ TEST(Checkpoint, LoadingReleasesTheFile) {
   const std::int64_t after = resident_file_bytes();
   EXPECT_TRUE(at::equal(same, stored_values));
   EXPECT_TRUE(at::equal(wide, stored_values.to(at::kFloat)));
-  if (before >= 0)
+  if (before >= 0) {
     EXPECT_LT(after - before, 10 << 20);  // of 60 MB; code of LibTorch's is read in as well
+  }
 }
 
 TEST(Checkpoint, RefusalsNameTheTensor) {
