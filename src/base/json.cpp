@@ -86,7 +86,10 @@ Json parse_json(std::string_view text, const std::string& source, const JsonLimi
     fail(source, "no valid JSON at " + position(text, offset) + ": " +
                      printable(reason == what.npos ? what : what.substr(reason + 2), 300));
   } catch (const Json::exception& error) {
-    fail(source, printable(error.what(), 300));
+    // what() is "[json.exception.out_of_range.406] <reason>"
+    const std::string_view what = error.what();
+    const std::size_t reason = what.find("] ");
+    fail(source, "no valid JSON: " + printable(reason == what.npos ? what : what.substr(reason + 2), 300));
   }
 }
 

@@ -1,6 +1,7 @@
 #include "model/rope_config.h"
 
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 
@@ -75,7 +76,9 @@ void read_yarn(const ConfigFields& rope, std::int64_t max_positions, RopeConfig&
     rope.fail("attention_factor", "expected a number from 0");
   }
   out.truncate = rope.boolean("truncate").value_or(true);
-  if (out.theta <= 1) rope.fail("rope_theta", "yarn needs a rope_theta above 1");
+  if (out.theta <= 1) {
+    throw std::runtime_error(rope.source() + ": rope_theta is " + std::to_string(out.theta) + ": yarn needs one above 1");
+  }
 }
 
 }  // namespace
