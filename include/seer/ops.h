@@ -63,26 +63,29 @@ std::tuple<at::Tensor, at::Tensor> attn_with_pooling(const at::Tensor& q, const 
                                                      double scale, std::int64_t block_size = 64);
 
 // Pools x [batch, heads, length, head_dim] over blocks of tokens.
-//   kinds  any of "max", "min", "avg", written together or with commas ("maxminavg", "max,avg");
-//   the result is their
-//          concatenation along the last dimension, always in the order max, min, avg
+//   kinds  any of "max", "min", "avg", written together or with commas ("maxminavg", "max,avg")
+// The result is their concatenation along the last dimension, always in the order max, min, avg.
 // Returns [batch, heads, ceil(length / block_size), head_dim * number of kinds] in the dtype of x;
 // a partial last block pools its real tokens.
 at::Tensor pool_blocks(const at::Tensor& x, std::int64_t block_size, std::string_view kinds);
 
 // Turns gate scores into a block mask.
-//   scores  float32 or bfloat16 [batch, heads, ceil(q_len / block_size), ceil(kv_len /
-//   block_size)]. "ratio" and
-//           "budget" use only their order; "threshold" and "mass" take them as the probabilities of
-//           a row's blocks. Scores of blocks after the query are never looked at
-//   policy  "dense" or "gate:<rule>[,key=value...]", with one rule of
+//   scores  float32 or bfloat16
+//           [batch, heads, ceil(q_len / block_size), ceil(kv_len / block_size)]; "ratio" and
+//           "budget" use only their order, "threshold" and "mass" take them as the probabilities
+//           of a row's blocks (the softmax of a gate's logits). Scores of blocks after the query
+//           are never looked at
+//   policy  "dense" or "gate:<rule>[,key=value...]" with one of the rules
 //             ratio=R      the max(1, int((1 - sqrt(1 - R)) * key blocks)) highest blocks of each
-//             row, 0 < R <= 1 threshold=T  the blocks with a score above T mass=M       the fewest
-//             blocks whose scores sum to M of the row's visible total, 0 < M <= 1 budget=N     the
-//             max(1, N / block_size) highest blocks of each row, N in tokens
-//           and the keys sink=N and local=N (the first and last N visible blocks of a row are kept
-//           too) and dense_rows=N (the last N query block rows keep every visible block). Ties go
-//           to the lower block index
+//                          row, 0 < R <= 1
+//             threshold=T  the blocks with a score above T; a row may be left without any
+//             mass=M       the fewest blocks whose scores sum to M of the row's visible total,
+//                          0 < M <= 1
+//             budget=N     the max(1, N / block_size) highest blocks of each row, N in tokens
+//           and any of the keys
+//             sink=N, local=N  the first and the last N visible blocks of a row are kept too
+//             dense_rows=N     the last N query block rows keep every visible block
+//           Ties go to the lower block index
 // Returns a bool mask of the shape of scores; blocks that no query of the row can see are never
 // set.
 at::Tensor select_blocks(const at::Tensor& scores, std::string_view policy, std::int64_t q_len,

@@ -11,6 +11,7 @@
 
 #include "cli/bench.h"
 #include "cli/generate.h"
+#include "cli/info.h"
 #include "cli/interrupt.h"
 #include "cli/score.h"
 
@@ -50,6 +51,7 @@ int run(int argc, char** argv) {
   add_bench(app, action);
   add_generate(app, action);
   add_score(app, action);
+  add_info(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {

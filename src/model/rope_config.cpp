@@ -77,7 +77,8 @@ void read_yarn(const ConfigFields& rope, std::int64_t max_positions, RopeConfig&
   }
   out.truncate = rope.boolean("truncate").value_or(true);
   if (out.theta <= 1) {
-    throw std::runtime_error(rope.source() + ": rope_theta is " + std::to_string(out.theta) + ": yarn needs one above 1");
+    throw std::runtime_error(rope.source() + ": rope_theta is " + std::to_string(out.theta) +
+                             ": yarn needs one above 1");
   }
 }
 

@@ -43,8 +43,9 @@ struct Accumulators {
 };
 
 // acc[row][column] += sum over steps of a(row, step) * panel[step][column].
-//   a      32-bit units at a + row * a_row_bytes + step * a_step_bytes; kRowsAdjacent: a_row_bytes
-//   is 4 panel  [steps][kPanelWidth] 32-bit units, vector-aligned
+//   a      32-bit units at a + row * a_row_bytes + step * a_step_bytes; kRowsAdjacent says that
+//          a_row_bytes is 4
+//   panel  [steps][kPanelWidth] 32-bit units, vector-aligned
 template <class Dot, int kRows, bool kRowsAdjacent>
 HWY_INLINE void PanelProduct(const std::uint8_t* HWY_RESTRICT a, std::ptrdiff_t a_row_bytes,
                              std::ptrdiff_t a_step_bytes, const float* HWY_RESTRICT panel,
