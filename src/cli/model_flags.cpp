@@ -30,7 +30,7 @@ AttentionBackend attention_of(const std::string& name) {
 
 void add_model_flags(CLI::App& command, ModelFlags& flags) {
   const CLI::Validator integer = number<std::int64_t>("an integer");
-  command.add_option("--model", flags.folder, "Model folder in Hugging Face layout")->required();
+  command.add_option("-m,--model", flags.folder, "Model folder in Hugging Face layout")->required();
   command.add_option("--dtype", flags.dtype, "Of weights and activations: float32 or bfloat16")
       ->capture_default_str();
   command
