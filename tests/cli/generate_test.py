@@ -100,8 +100,9 @@ class Generate(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         first, second = [json.loads(line) for line in done.stdout.splitlines()]
         plain = "system: Be brief.\nuser: Hello\nassistant: "
-        self.assertEqual(self.json_of("--prompt", plain, "--max-new-tokens", "8")["text"],
-                         first["text"])
+        # The tokenizer puts BOS before plain text; a template writes its own, this one none.
+        self.assertEqual(self.json_of("--prompt", plain, "--max-new-tokens", "1")["prompt_tokens"],
+                         first["prompt_tokens"] + 1)
         self.assertGreater(second["reused_tokens"], first["prompt_tokens"] - 3)
         once = self.json_of("--chat", "--system", "Be brief.", "--prompt", "Hello",
                             "--max-new-tokens", "8", model=model)
@@ -112,7 +113,7 @@ class Generate(unittest.TestCase):
                 [PROGRAM, "generate", "--model", str(BOOKS), "--prompt", "Once upon a time",
                  "--max-new-tokens", "30000", "--temperature", "1"],
                 stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            self.assertNotEqual(process.stdout.read(1), b"")
+            self.assertEqual(len(process.stdout.read(60)), 60)  # many tokens: a rate is known
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130)
@@ -137,7 +138,9 @@ class Generate(unittest.TestCase):
         self.expect_refused(2, [*prompt, "--stop", ""], "stop")
         self.expect_refused(1, prompt, "tokenizer.json", model=PARITY / "qwen2")
         self.expect_refused(1, ["--prompt-file", str(self.folder)], "folder")
-        self.expect_refused(1, ["--prompt", ""], "no tokens")
+        empty = self.folder / "empty.json"
+        empty.write_text("[]")
+        self.expect_refused(1, ["--tokens", str(empty)], "no tokens")
 
 
 if __name__ == "__main__":
