@@ -11,6 +11,7 @@
 
 #include "cli/bench.h"
 #include "cli/interrupt.h"
+#include "cli/tokenize.h"
 
 namespace seer::cli {
 namespace {
@@ -46,6 +47,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   std::function<int()> action;
   add_bench(app, action);
+  add_tokenize(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
