@@ -14,6 +14,7 @@
 #include "cli/info.h"
 #include "cli/interrupt.h"
 #include "cli/score.h"
+#include "cli/tokenize.h"
 
 namespace seer::cli {
 namespace {
@@ -52,6 +53,7 @@ int run(int argc, char** argv) {
   add_generate(app, action);
   add_score(app, action);
   add_info(app, action);
+  add_tokenize(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {
