@@ -63,7 +63,9 @@ MergeMap read_merges(const JsonNode& model, const Json& merges, const Vocabulary
   for (std::size_t i = 0; i < merges.size(); ++i) {
     if (merges[i].is_string() && merges[i].get_ref<const std::string&>().starts_with("#version")) continue;
     const auto [left, right] = read_pair(merges[i], model["merges"], i);
-    map.set(id_of(left, i), id_of(right, i), {rank++, id_of(left + right, i)});
+    const std::uint32_t left_id = id_of(left, i);
+    const std::uint32_t right_id = id_of(right, i);
+    map.set(left_id, right_id, {rank++, id_of(left + right, i)});
   }
   return map;
 }

@@ -272,6 +272,7 @@ class Translator {
   void open() {
     groups_.push_back(out_.size());
     out_ += take();
+    if (peek() == '*') refuse("a verb");
     if (peek() != '?') return;
     out_ += take();
     const char kind = peek();

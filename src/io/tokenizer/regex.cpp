@@ -32,25 +32,22 @@ struct Regex::Code {
                                std::to_string(kLongestPattern));
     }
     const std::string text = to_pcre2(pattern);
-    compile_context = pcre2_compile_context_create(nullptr);
-    pcre2_set_newline(compile_context, PCRE2_NEWLINE_LF);
-    pcre2_set_bsr(compile_context, PCRE2_BSR_UNICODE);
+    const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
+        pcre2_compile_context_create(nullptr), pcre2_compile_context_free);
+    pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
+    pcre2_set_bsr(context.get(), PCRE2_BSR_UNICODE);
     int error = 0;
     PCRE2_SIZE offset = 0;
     code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
                          PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
-                         compile_context);
+                         context.get());
     if (code == nullptr) throw std::runtime_error(message_of(error));
     pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where it is not available the interpreter runs, with the same limits
   }
-  ~Code() {
-    pcre2_code_free(code);
-    pcre2_compile_context_free(compile_context);
-  }
+  ~Code() { pcre2_code_free(code); }
   Code(const Code&) = delete;
   Code& operator=(const Code&) = delete;
 
-  pcre2_compile_context* compile_context = nullptr;
   pcre2_code* code = nullptr;
 };
 
