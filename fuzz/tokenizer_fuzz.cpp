@@ -9,8 +9,9 @@
 
 void seer::fuzz::parse_input(std::string_view input) {
   const Tokenizer tokenizer = Tokenizer::parse(input, "tokenizer.json");
-  const std::string texts[] = {"", "It's 1234 of  <s>these</s>\r\n\n caf\xC3\xA9 e\xCC\x81\xCC\xA3 \xF0\x9F\x91\xA9",
-                               std::string(500, 'a') + std::string(50, ' ') + "!"};
+  const std::string texts[] = {
+      "", "It's 1234 of  <s>these</s>\r\n\n caf\xC3\xA9 e\xCC\x81\xCC\xA3 \xF0\x9F\x91\xA9",
+      std::string(500, 'a') + std::string(50, ' ') + "!"};
   for (const std::string& text : texts) {
     const std::vector<TokenId> ids = tokenizer.encode(text);
     StreamingDecoder decoder(tokenizer);

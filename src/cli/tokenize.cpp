@@ -40,7 +40,8 @@ std::string read_all(std::istream& in, const std::string& name) {
 std::string read_file(const std::string& name) {
   std::error_code error;
   if (!std::filesystem::exists(name, error)) throw std::runtime_error(name + ": no such file");
-  if (std::filesystem::is_directory(name, error)) throw std::runtime_error(name + ": is a folder, expected a text file");
+  if (std::filesystem::is_directory(name, error))
+    throw std::runtime_error(name + ": is a folder, expected a text file");
   std::ifstream in(name, std::ios::binary);
   if (!in) throw std::runtime_error(name + ": cannot be read (check its permissions)");
   return read_all(in, name);
@@ -68,10 +69,12 @@ std::vector<TokenId> parse_ids(std::string_view text) {
 Tokenizer load_tokenizer(const std::string& folder) {
   std::error_code error;
   if (!std::filesystem::exists(folder, error)) {
-    throw std::runtime_error("--model " + folder + ": no such folder; expected a model folder with tokenizer.json");
+    throw std::runtime_error("--model " + folder +
+                             ": no such folder; expected a model folder with tokenizer.json");
   }
   if (!std::filesystem::is_directory(folder, error)) {
-    throw std::runtime_error("--model " + folder + ": not a folder; expected a model folder with tokenizer.json");
+    throw std::runtime_error("--model " + folder +
+                             ": not a folder; expected a model folder with tokenizer.json");
   }
   return Tokenizer::load(folder);
 }
@@ -81,7 +84,8 @@ int decode_ids(const TokenizeFlags& flags, const Tokenizer& tokenizer) {
   for (const TokenId id : ids) {
     if (!tokenizer.id_to_token(id)) {
       throw std::runtime_error("--ids: " + std::to_string(id) + " is no token of " + flags.model +
-                               " (its ids are below " + std::to_string(tokenizer.vocab_size()) + ")");
+                               " (its ids are below " + std::to_string(tokenizer.vocab_size()) +
+                               ")");
     }
   }
   const std::string text = tokenizer.decode(ids, flags.no_special);
@@ -98,14 +102,16 @@ int encode_text(const TokenizeFlags& flags, const Tokenizer& tokenizer, const st
     throw std::runtime_error(source + ": " + error.what());
   }
   std::string line;
-  for (const TokenId id : ids) line += (line.empty() ? "" : flags.json ? ", " : " ") + std::to_string(id);
+  for (const TokenId id : ids)
+    line += (line.empty() ? "" : flags.json ? ", " : " ") + std::to_string(id);
   std::cout << (flags.json ? "{\"ids\": [" + line + "]}" : line) << '\n';
   return kExitDone;
 }
 
 int tokenize(const TokenizeFlags& flags, const CLI::App& command) {
   if (flags.decode != (command.count("--ids") > 0)) {
-    throw std::invalid_argument(flags.decode ? "tokenize --decode: expected --ids" : "tokenize --ids: expected --decode");
+    throw std::invalid_argument(flags.decode ? "tokenize --decode: expected --ids"
+                                             : "tokenize --ids: expected --decode");
   }
   if (flags.decode && (command.count("--text") > 0 || command.count("--text-file") > 0)) {
     throw std::invalid_argument("tokenize --decode: expected --ids and no text");
@@ -129,13 +135,15 @@ int tokenize(const TokenizeFlags& flags, const CLI::App& command) {
 }  // namespace
 
 void add_tokenize(CLI::App& app, std::function<int()>& action) {
-  CLI::App* command = app.add_subcommand("tokenize", "The token ids of a text, or the text of token ids");
+  CLI::App* command =
+      app.add_subcommand("tokenize", "The token ids of a text, or the text of token ids");
   command->footer("Without --text and --text-file the text is read from standard input.");
   auto flags = std::make_shared<TokenizeFlags>();
   command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   command->add_option("--model", flags->model, "A model's folder, with tokenizer.json")->required();
   auto* text = command->add_option("--text", flags->text, "The text");
-  command->add_option("--text-file", flags->text_file, "A file with the text, UTF-8")->excludes(text);
+  command->add_option("--text-file", flags->text_file, "A file with the text, UTF-8")
+      ->excludes(text);
   command->add_flag("--decode", flags->decode, "Print the text of --ids");
   command->add_option("--ids", flags->ids, "Token ids, with commas or blanks between them");
   command->add_flag("--no-special", flags->no_special,

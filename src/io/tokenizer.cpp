@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 #include <stdexcept>
+#include <unordered_map>
 #include <utility>
 
 #include "base/json.h"
@@ -34,10 +35,12 @@ struct Token {
 struct Tokenizer::Impl {
   explicit Impl(tok::TokenizerParts from) : parts(std::move(from)) {
     std::uint32_t highest = 0;
-    for (const auto& [text, id] : parts.bpe.vocabulary()) highest = std::max(highest, id);
+    const auto& vocabulary = parts.bpe.vocabulary().entries();
+    for (const auto& entry : vocabulary) highest = std::max(highest, entry.id);
     for (const auto& token : parts.added_tokens) highest = std::max(highest, token.id);
     token_of_id.assign(std::size_t{highest} + 1, -1);
-    for (const auto& [text, id] : parts.bpe.vocabulary()) add(text, id, false);
+    tokens.reserve(vocabulary.size() + parts.added_tokens.size());
+    for (const auto& entry : vocabulary) add(entry.token, entry.id, false);
     for (const auto& token : parts.added_tokens) {
       add(token.content, token.id, token.special);
       added_ids.emplace(token.content, token.id);
@@ -58,7 +61,8 @@ struct Tokenizer::Impl {
   }
 
   const Token* find(TokenId id) const {
-    if (id < 0 || id >= static_cast<TokenId>(token_of_id.size()) || token_of_id[id] < 0) return nullptr;
+    if (id < 0 || id >= static_cast<TokenId>(token_of_id.size()) || token_of_id[id] < 0)
+      return nullptr;
     return &tokens[token_of_id[id]];
   }
 
@@ -72,8 +76,12 @@ struct Tokenizer::Impl {
   std::vector<TokenId> encode(std::string_view text, Scratch& scratch) const {
     std::vector<TokenId> ids;
     const auto on_token = [&](std::uint32_t id) { ids.push_back(id); };
-    const auto on_piece = [&](std::string_view piece) { parts.bpe.encode(piece, scratch.bpe, ids); };
-    const auto on_normalized = [&](std::string_view part) { parts.pretokenizer.split(part, scratch.pieces, on_piece); };
+    const auto on_piece = [&](std::string_view piece) {
+      parts.bpe.encode(piece, scratch.bpe, ids);
+    };
+    const auto on_normalized = [&](std::string_view part) {
+      parts.pretokenizer.split(part, scratch.pieces, on_piece);
+    };
     const auto on_raw = [&](std::string_view part) {
       if (parts.nfc) {
         normalized_tokens.split(tok::nfc(part), on_normalized, on_token);
@@ -114,11 +122,13 @@ struct Tokenizer::Impl {
 
 Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "tokenizer.json";
-  return Tokenizer(std::make_unique<Impl>(tok::read_tokenizer_json(read_json_file(file), file.string())));
+  return Tokenizer(
+      std::make_unique<Impl>(tok::read_tokenizer_json(read_json_file(file), file.string())));
 }
 
 Tokenizer Tokenizer::parse(std::string_view json, const std::string& source) {
-  return Tokenizer(std::make_unique<Impl>(tok::read_tokenizer_json(parse_json(json, source), source)));
+  return Tokenizer(
+      std::make_unique<Impl>(tok::read_tokenizer_json(parse_json(json, source), source)));
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -133,7 +143,8 @@ std::vector<TokenId> Tokenizer::encode(std::string_view text, bool add_special_t
   auto scratch = impl_->take_scratch();
   std::vector<TokenId> ids = impl_->encode(text, *scratch);
   impl_->give_back(std::move(scratch));
-  for (const auto& pieces : impl_->parts.templates) ids = tok::apply(pieces, ids, add_special_tokens);
+  for (const auto& pieces : impl_->parts.templates)
+    ids = tok::apply(pieces, ids, add_special_tokens);
   return ids;
 }
 
@@ -146,13 +157,15 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special_to
   return text;
 }
 
-std::size_t Tokenizer::vocab_size() const { return impl_->token_of_id.size(); }
+std::size_t Tokenizer::vocab_size() const {
+  return impl_->token_of_id.size();
+}
 
 std::optional<TokenId> Tokenizer::token_to_id(std::string_view token) const {
   const std::string text(token);
-  if (const auto added = impl_->added_ids.find(text); added != impl_->added_ids.end()) return added->second;
-  const auto& vocabulary = impl_->parts.bpe.vocabulary();
-  if (const auto found = vocabulary.find(text); found != vocabulary.end()) return found->second;
+  if (const auto added = impl_->added_ids.find(text); added != impl_->added_ids.end())
+    return added->second;
+  if (const auto id = impl_->parts.bpe.vocabulary().find(token)) return *id;
   return std::nullopt;
 }
 

@@ -42,7 +42,8 @@ void AddedTokenMatcher::add(const std::string& content, const AddedToken& token)
   std::uint32_t node = 0;
   for (const char c : content) {
     const std::uint64_t edge = std::uint64_t{node} << 8 | static_cast<unsigned char>(c);
-    const auto [child, is_new] = children_.try_emplace(edge, static_cast<std::uint32_t>(node_pattern_.size()));
+    const auto [child, is_new] =
+        children_.try_emplace(edge, static_cast<std::uint32_t>(node_pattern_.size()));
     if (is_new) node_pattern_.push_back(-1);
     node = child->second;
   }
@@ -55,17 +56,20 @@ void AddedTokenMatcher::add(const std::string& content, const AddedToken& token)
 }
 
 std::size_t AddedTokenMatcher::next_candidate(std::string_view text, std::size_t pos) const {
-  if (only_first_byte_ >= 0) return std::min(text.find(static_cast<char>(only_first_byte_), pos), text.size());
+  if (only_first_byte_ >= 0)
+    return std::min(text.find(static_cast<char>(only_first_byte_), pos), text.size());
   while (pos < text.size() && !first_bytes_[static_cast<unsigned char>(text[pos])]) ++pos;
   return pos;
 }
 
-const AddedTokenMatcher::Pattern* AddedTokenMatcher::longest_at(std::string_view text, std::size_t pos,
+const AddedTokenMatcher::Pattern* AddedTokenMatcher::longest_at(std::string_view text,
+                                                                std::size_t pos,
                                                                 std::size_t& end) const {
   const Pattern* longest = nullptr;
   std::uint32_t node = 0;
   for (std::size_t i = pos; i < text.size(); ++i) {
-    const auto child = children_.find(std::uint64_t{node} << 8 | static_cast<unsigned char>(text[i]));
+    const auto child =
+        children_.find(std::uint64_t{node} << 8 | static_cast<unsigned char>(text[i]));
     if (child == children_.end()) break;
     node = child->second;
     if (node_pattern_[node] >= 0) {

@@ -17,7 +17,7 @@ struct AddedToken {
   bool single_word = false;  // not where a word character touches it
   bool lstrip = false;       // takes the white space before it along
   bool rstrip = false;
-  bool normalized = false;   // looked for in the normalized text, with normalized content
+  bool normalized = false;  // looked for in the normalized text, with normalized content
   bool special = false;
 };
 
@@ -44,8 +44,8 @@ class AddedTokenMatcher {
   std::size_t next_candidate(std::string_view text, std::size_t pos) const;
 
   std::vector<Pattern> patterns_;
-  std::vector<std::int32_t> node_pattern_ = {-1};                 // of each node of the trie; -1: none ends here
-  std::unordered_map<std::uint64_t, std::uint32_t> children_;     // node << 8 | byte -> node
+  std::vector<std::int32_t> node_pattern_ = {-1};  // of each node of the trie; -1: none ends here
+  std::unordered_map<std::uint64_t, std::uint32_t> children_;  // node << 8 | byte -> node
   std::vector<bool> first_bytes_ = std::vector<bool>(256, false);
   int only_first_byte_ = -1;  // -1: no token; -2: several bytes begin one
 };

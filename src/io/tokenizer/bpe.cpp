@@ -10,13 +10,8 @@
 namespace seer::tok {
 namespace {
 
-constexpr std::size_t kLongestForScan = 48;  // above this many symbols a heap is faster than looking at all of them
-
-std::optional<std::uint32_t> find(const Vocabulary& vocabulary, const std::string& token) {
-  const auto found = vocabulary.find(token);
-  if (found == vocabulary.end()) return std::nullopt;
-  return found->second;
-}
+constexpr std::size_t kLongestForScan =
+    48;  // above this many symbols a heap is faster than looking at all of them
 
 }  // namespace
 
@@ -24,13 +19,14 @@ Bpe::Bpe(Vocabulary vocabulary, MergeMap merges, const BpeOptions& options)
     : vocabulary_(std::move(vocabulary)), merges_(std::move(merges)), options_(options) {
   for (int byte = 0; byte < 256; ++byte) {
     const std::string& character = byte_character(static_cast<unsigned char>(byte));
-    byte_ids_[byte] = find(vocabulary_, character);
+    byte_ids_[byte] = vocabulary_.find(character);
     if (byte_ids_[byte] || !options_.byte_fallback) continue;
     // The `tokenizers` package falls back from the character's own UTF-8, not from the byte it stands for.
     for (const char part : character) {
       char name[8];
-      std::snprintf(name, sizeof name, "<0x%02X>", static_cast<unsigned>(static_cast<unsigned char>(part)));
-      const auto id = find(vocabulary_, name);
+      std::snprintf(name, sizeof name, "<0x%02X>",
+                    static_cast<unsigned>(static_cast<unsigned char>(part)));
+      const auto id = vocabulary_.find(name);
       if (!id) {
         fallback_ids_[byte].clear();
         break;
@@ -40,7 +36,8 @@ Bpe::Bpe(Vocabulary vocabulary, MergeMap merges, const BpeOptions& options)
   }
 }
 
-void Bpe::encode(std::string_view piece, BpeScratch& scratch, std::vector<std::int64_t>& out) const {
+void Bpe::encode(std::string_view piece, BpeScratch& scratch,
+                 std::vector<std::int64_t>& out) const {
   const std::uint64_t hash = hash_bytes(piece);
   const PieceCache::Ids known = scratch.cache.find(piece, hash);
   if (known.data != nullptr) {
@@ -57,7 +54,7 @@ void Bpe::merge_piece(std::string_view piece, std::vector<std::uint32_t>& ids) c
   if (options_.ignore_merges) {
     std::string token;
     for (const char byte : piece) token += byte_character(static_cast<unsigned char>(byte));
-    if (const auto id = find(vocabulary_, token)) {
+    if (const auto id = vocabulary_.find(token)) {
       ids.push_back(*id);
       return;
     }
@@ -126,8 +123,8 @@ void Bpe::merge_long(std::vector<std::uint32_t>& ids) const {
     if (i + 1 < size) merges[i] = merges_.find(ids[i], ids[i + 1]);
     if (merges[i].rank != kNone) entries.push_back(entry(i));
   }
-  std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> queue(std::greater<>(),
-                                                                                        std::move(entries));
+  std::priority_queue<std::uint64_t, std::vector<std::uint64_t>, std::greater<>> queue(
+      std::greater<>(), std::move(entries));
   while (!queue.empty()) {
     const std::uint64_t top = queue.top();
     queue.pop();

@@ -4,16 +4,12 @@
 #include <array>
 #include <cstdint>
 #include <optional>
-#include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "io/tokenizer/flat_map.h"
 
 namespace seer::tok {
-
-using Vocabulary = std::unordered_map<std::string, std::uint32_t>;
 
 struct BpeOptions {
   bool ignore_merges = false;  // a piece that is a token is not split

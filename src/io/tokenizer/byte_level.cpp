@@ -17,8 +17,8 @@ struct Alphabet {
     bytes.fill(-1);
     char32_t other = 256;
     for (int byte = 0; byte < 256; ++byte) {
-      const bool printable =
-          (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || (byte >= 0xAE && byte <= 0xFF);
+      const bool printable = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) ||
+                             (byte >= 0xAE && byte <= 0xFF);
       const char32_t character = printable ? static_cast<char32_t>(byte) : other++;
       append_utf8(character, characters[byte]);
       bytes[character] = byte;
@@ -33,7 +33,9 @@ const Alphabet& alphabet() {
 
 }  // namespace
 
-const std::string& byte_character(unsigned char byte) { return alphabet().characters[byte]; }
+const std::string& byte_character(unsigned char byte) {
+  return alphabet().characters[byte];
+}
 
 std::optional<std::string> token_bytes(std::string_view token) {
   const Alphabet& known = alphabet();

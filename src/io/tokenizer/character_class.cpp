@@ -38,8 +38,9 @@ bool is_white_space(char32_t code_point) {
 
 bool is_word_character(char32_t code_point) {
   const auto words = unicode::words();
-  const auto after = std::upper_bound(words.begin(), words.end(), code_point,
-                                      [](char32_t c, const unicode::CodePointRange& range) { return c < range.first; });
+  const auto after = std::upper_bound(
+      words.begin(), words.end(), code_point,
+      [](char32_t c, const unicode::CodePointRange& range) { return c < range.first; });
   return after != words.begin() && code_point <= std::prev(after)->last;
 }
 

@@ -4,8 +4,10 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace seer::tok {
@@ -28,6 +30,56 @@ inline std::uint64_t hash_bytes(std::string_view bytes) {
   std::memcpy(&word, data, left);
   return mix(mix(hash ^ word));
 }
+
+// Tokens to their ids.
+class Vocabulary {
+ public:
+  // Room for this many tokens.
+  explicit Vocabulary(std::size_t count = 0)
+      : slots_(std::bit_ceil(count + count / 2 + 2)), mask_(slots_.size() - 1) {
+    entries_.reserve(count);
+  }
+
+  struct Entry {
+    std::string token;
+    std::uint32_t id;
+  };
+
+  std::optional<std::uint32_t> find(std::string_view token) const {
+    const std::uint64_t hash = hash_bytes(token);
+    for (std::size_t i = hash & mask_; slots_[i].entry != kEmpty; i = (i + 1) & mask_) {
+      if (slots_[i].hash == static_cast<std::uint32_t>(hash >> 32) &&
+          entries_[slots_[i].entry].token == token) {
+        return entries_[slots_[i].entry].id;
+      }
+    }
+    return std::nullopt;
+  }
+
+  // A token that is not in it yet, and no more than there is room for.
+  void insert(std::string token, std::uint32_t id) {
+    const std::uint64_t hash = hash_bytes(token);
+    std::size_t i = hash & mask_;
+    while (slots_[i].entry != kEmpty) i = (i + 1) & mask_;
+    slots_[i] = {static_cast<std::uint32_t>(hash >> 32),
+                 static_cast<std::uint32_t>(entries_.size())};
+    entries_.push_back({std::move(token), id});
+  }
+
+  const std::vector<Entry>& entries() const { return entries_; }
+
+ private:
+  static constexpr std::uint32_t kEmpty = UINT32_MAX;
+
+  struct Slot {
+    std::uint32_t hash = 0;  // its upper half
+    std::uint32_t entry = kEmpty;
+  };
+
+  std::vector<Slot> slots_;
+  std::size_t mask_;
+  std::vector<Entry> entries_;
+};
 
 // Pairs of ids to a merge.
 class MergeMap {
@@ -93,13 +145,18 @@ class PieceCache {
     return {nullptr, 0};
   }
 
-  void insert(std::string_view piece, std::uint64_t hash, const std::uint32_t* ids, std::size_t size) {
+  void insert(std::string_view piece, std::uint64_t hash, const std::uint32_t* ids,
+              std::size_t size) {
     if (piece.size() > kLongestPiece) return;
     if (used_ >= kSlots / 2) clear();
     std::size_t i = hash & (kSlots - 1);
     while (slots_[i].used) i = (i + 1) & (kSlots - 1);
-    slots_[i] = {hash, static_cast<std::uint32_t>(keys_.size()), static_cast<std::uint32_t>(ids_.size()),
-                 static_cast<std::uint16_t>(piece.size()), static_cast<std::uint16_t>(size), true};
+    slots_[i] = {hash,
+                 static_cast<std::uint32_t>(keys_.size()),
+                 static_cast<std::uint32_t>(ids_.size()),
+                 static_cast<std::uint16_t>(piece.size()),
+                 static_cast<std::uint16_t>(size),
+                 true};
     keys_.append(piece);
     ids_.insert(ids_.end(), ids, ids + size);
     ++used_;

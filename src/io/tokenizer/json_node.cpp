@@ -17,16 +17,20 @@ std::string shown(const Json& value) {
 }  // namespace
 
 void JsonNode::fail(const std::string& what) const {
-  throw std::runtime_error(*source_ + ": " + (path_.empty() ? "" : printable(path_, 200) + ": ") + what);
+  throw std::runtime_error(*source_ + ": " + (path_.empty() ? "" : printable(path_, 200) + ": ") +
+                           what);
 }
 
 void JsonNode::fail_unsupported(std::initializer_list<std::string_view> supported) const {
   std::string list;
-  for (const std::string_view name : supported) list += (list.empty() ? "" : ", ") + std::string(name);
+  for (const std::string_view name : supported)
+    list += (list.empty() ? "" : ", ") + std::string(name);
   fail(shown(*value_) + " is not supported (supported: " + list + ")");
 }
 
-bool JsonNode::has(const std::string& name) const { return object().contains(name); }
+bool JsonNode::has(const std::string& name) const {
+  return object().contains(name);
+}
 
 JsonNode JsonNode::operator[](const std::string& name) const {
   const auto found = object().find(name);
@@ -73,7 +77,8 @@ std::uint32_t JsonNode::id() const {
 void JsonNode::expect_fields(std::initializer_list<std::string_view> names) const {
   for (const auto& [name, value] : object().items()) {
     if (std::ranges::find(names, name) == names.end()) {
-      JsonNode(value, *source_, path_.empty() ? name : path_ + "." + name).fail("this field is not known here");
+      JsonNode(value, *source_, path_.empty() ? name : path_ + "." + name)
+          .fail("this field is not known here");
     }
   }
 }

@@ -11,7 +11,8 @@
 
 namespace seer::tok {
 
-constexpr std::uint32_t kMaxId = (1u << 24) - 1;  // far above any vocabulary; tables are laid out up to the highest id
+constexpr std::uint32_t kMaxId =
+    (1u << 24) - 1;  // far above any vocabulary; tables are laid out up to the highest id
 
 class JsonNode {
  public:

@@ -18,8 +18,9 @@ using CodePoints = std::vector<utf8proc_int32_t>;
 bool stands_alone(char32_t code_point) {
   if (code_point == 0x11A7) return true;
   const auto ranges = unicode::unknown_to_nfc();
-  const auto after = std::upper_bound(ranges.begin(), ranges.end(), code_point,
-                                      [](char32_t c, const unicode::CodePointRange& range) { return c < range.first; });
+  const auto after = std::upper_bound(
+      ranges.begin(), ranges.end(), code_point,
+      [](char32_t c, const unicode::CodePointRange& range) { return c < range.first; });
   return after != ranges.begin() && code_point <= std::prev(after)->last;
 }
 
@@ -29,8 +30,8 @@ int combining_class(utf8proc_int32_t code_point) {
 
 void decompose(char32_t code_point, CodePoints& out) {
   utf8proc_int32_t parts[32];
-  const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code_point), parts, 32, UTF8PROC_DECOMPOSE,
-                                             nullptr);
+  const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(code_point), parts, 32,
+                                             UTF8PROC_DECOMPOSE, nullptr);
   if (count < 0 || count > 32) throw std::runtime_error("a character cannot be normalized to NFC");
   out.insert(out.end(), parts, parts + count);
 }
@@ -42,7 +43,8 @@ void order(CodePoints& text) {
       ++begin;
       continue;
     }
-    const auto end = std::find_if(begin, text.end(), [](utf8proc_int32_t c) { return combining_class(c) == 0; });
+    const auto end =
+        std::find_if(begin, text.end(), [](utf8proc_int32_t c) { return combining_class(c) == 0; });
     std::stable_sort(begin, end, [](utf8proc_int32_t a, utf8proc_int32_t b) {
       return combining_class(a) < combining_class(b);
     });
@@ -58,7 +60,8 @@ void flush(CodePoints& decomposed, std::string& out) {
       utf8proc_normalize_utf32(decomposed.data(), static_cast<utf8proc_ssize_t>(decomposed.size()),
                                static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
   if (count < 0) throw std::runtime_error("text cannot be normalized to NFC");
-  for (utf8proc_ssize_t i = 0; i < count; ++i) append_utf8(static_cast<char32_t>(decomposed[i]), out);
+  for (utf8proc_ssize_t i = 0; i < count; ++i)
+    append_utf8(static_cast<char32_t>(decomposed[i]), out);
   decomposed.clear();
 }
 
@@ -66,7 +69,8 @@ void flush(CodePoints& decomposed, std::string& out) {
 
 std::string nfc(std::string_view text) {
   // Below U+0300 every character is its own NFC, and none joins the one before it.
-  const bool plain = std::none_of(text.begin(), text.end(), [](char c) { return static_cast<unsigned char>(c) >= 0xCC; });
+  const bool plain = std::none_of(text.begin(), text.end(),
+                                  [](char c) { return static_cast<unsigned char>(c) >= 0xCC; });
   if (plain) return std::string(text);
   std::string out;
   out.reserve(text.size());

@@ -15,18 +15,21 @@
 namespace seer::tok {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kLongNames = {{{"Letter", "L"},
-                                                                                     {"Number", "N"},
-                                                                                     {"Mark", "M"},
-                                                                                     {"Punctuation", "P"},
-                                                                                     {"Symbol", "S"},
-                                                                                     {"Separator", "Z"},
-                                                                                     {"Other", "C"},
-                                                                                     {"Punct", "P"}}};
-constexpr std::string_view kCategories[] = {"L",  "M",  "N",  "P",  "S",  "Z",  "C",  "Lu", "Ll", "Lt", "Lm", "Lo", "Mn",
-                                            "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm",
-                                            "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cn"};
-constexpr std::string_view kProperties[] = {"Alphabetic", "Uppercase", "Lowercase", "Ideographic", "Emoji", "Any"};
+constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kLongNames = {
+    {{"Letter", "L"},
+     {"Number", "N"},
+     {"Mark", "M"},
+     {"Punctuation", "P"},
+     {"Symbol", "S"},
+     {"Separator", "Z"},
+     {"Other", "C"},
+     {"Punct", "P"}}};
+constexpr std::string_view kCategories[] = {"L",  "M",  "N",  "P",  "S",  "Z",  "C",  "Lu", "Ll",
+                                            "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No",
+                                            "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc",
+                                            "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Co", "Cn"};
+constexpr std::string_view kProperties[] = {"Alphabetic",  "Uppercase", "Lowercase",
+                                            "Ideographic", "Emoji",     "Any"};
 
 std::string escaped(char32_t code_point) {
   char text[16];
@@ -67,8 +70,9 @@ std::string category_items(std::string_view category) {
 std::string word_items() {
   std::string items;
   for (const char* category : {"L", "M", "Nd", "Nl", "Pc"}) items += category_items(category);
-  return items + R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169})"
-                 R"(\x{1F170}-\x{1F189})";
+  return items +
+         R"(\x{B2}\x{B3}\x{B9}\x{BC}-\x{BE}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169})"
+         R"(\x{1F170}-\x{1F189})";
 }
 
 class Translator {
@@ -94,7 +98,8 @@ class Translator {
 
  private:
   [[noreturn]] void refuse(const std::string& what) const {
-    throw std::runtime_error(what + " at byte " + std::to_string(pos_) + " of the pattern is not supported");
+    throw std::runtime_error(what + " at byte " + std::to_string(pos_) +
+                             " of the pattern is not supported");
   }
 
   char peek(std::size_t ahead = 0) const {
@@ -109,7 +114,9 @@ class Translator {
   }
 
   // Outside brackets: a class as an atom.
-  void class_atom(const std::string& items, bool negated) { atom((negated ? "[^" : "[") + items + "]"); }
+  void class_atom(const std::string& items, bool negated) {
+    atom((negated ? "[^" : "[") + items + "]");
+  }
 
   // \p{Name}, \P{Name}, \p{^Name}; `pos_` is behind the p. The name; `negated` may be changed.
   std::string property_name(bool& negated) {
@@ -131,8 +138,9 @@ class Translator {
   std::string property_items(const std::string& name) const {
     if (std::ranges::find(kCategories, name) != std::end(kCategories)) return category_items(name);
     if (std::ranges::find(kProperties, name) != std::end(kProperties)) return "\\p{" + name + "}";
-    const bool script = !name.empty() && std::isupper(static_cast<unsigned char>(name[0])) != 0 &&
-                        std::ranges::all_of(name, [](unsigned char c) { return std::isalpha(c) != 0 || c == '_'; });
+    const bool script =
+        !name.empty() && std::isupper(static_cast<unsigned char>(name[0])) != 0 &&
+        std::ranges::all_of(name, [](unsigned char c) { return std::isalpha(c) != 0 || c == '_'; });
     if (!script) refuse("the property " + quote(name));
     return "\\p{sc:" + name + "}";
   }
@@ -156,14 +164,16 @@ class Translator {
                std::isxdigit(static_cast<unsigned char>(pattern_[end])) != 0) {
           ++end;
         }
-        if (end == first || (braces && (end == pattern_.size() || pattern_[end] != '}'))) refuse("this form of \\x");
+        if (end == first || (braces && (end == pattern_.size() || pattern_[end] != '}')))
+          refuse("this form of \\x");
         text = "\\x{" + std::string(pattern_.substr(first, end - first)) + "}";
         pos_ = end + (braces ? 1 : 0);
         return true;
       }
       case 'u': {
         const std::string_view digits = pattern_.substr(pos_, 4);
-        if (digits.size() != 4 || !std::ranges::all_of(digits, [](unsigned char d) { return std::isxdigit(d) != 0; })) {
+        if (digits.size() != 4 ||
+            !std::ranges::all_of(digits, [](unsigned char d) { return std::isxdigit(d) != 0; })) {
           refuse("\\u without four hexadecimal digits");
         }
         pos_ += 4;
@@ -301,7 +311,10 @@ class Translator {
     for (; end < pattern_.size() && (std::isdigit(static_cast<unsigned char>(pattern_[end])) != 0 ||
                                      (pattern_[end] == ',' && !comma));
          ++end) {
-      if (pattern_[end] == ',') comma = true; else ++digits;
+      if (pattern_[end] == ',')
+        comma = true;
+      else
+        ++digits;
     }
     if (end >= pattern_.size() || pattern_[end] != '}' || digits == 0) {
       ++pos_;
@@ -329,6 +342,8 @@ class Translator {
 
 }  // namespace
 
-std::string to_pcre2(std::string_view pattern) { return Translator(pattern).run(); }
+std::string to_pcre2(std::string_view pattern) {
+  return Translator(pattern).run();
+}
 
 }  // namespace seer::tok

@@ -18,7 +18,8 @@ using MatchSink = FunctionRef<void(TextSpan)>;
 
 // As Oniguruma's own iteration: an empty match right behind a match does not count, and the search goes on behind the
 // next character.
-void each_match(const Regex& regex, Regex::Scratch& scratch, std::string_view text, MatchSink sink) {
+void each_match(const Regex& regex, Regex::Scratch& scratch, std::string_view text,
+                MatchSink sink) {
   std::size_t from = 0;
   std::optional<std::size_t> last_end;
   while (from <= text.size()) {
@@ -36,7 +37,8 @@ void each_match(const Regex& regex, Regex::Scratch& scratch, std::string_view te
 }
 
 void each_match(const std::string& needle, std::string_view text, MatchSink sink) {
-  for (std::size_t at = 0; (at = text.find(needle, at)) != std::string_view::npos; at += needle.size()) {
+  for (std::size_t at = 0; (at = text.find(needle, at)) != std::string_view::npos;
+       at += needle.size()) {
     sink({at, at + needle.size()});
   }
 }
@@ -49,7 +51,8 @@ void each_match(KnownPattern pattern, std::string_view text, MatchSink sink) {
   }
 }
 
-void each_match(const SplitStep& step, std::optional<Regex::Scratch>& scratch, std::string_view text, MatchSink sink) {
+void each_match(const SplitStep& step, std::optional<Regex::Scratch>& scratch,
+                std::string_view text, MatchSink sink) {
   if (const auto* known = std::get_if<KnownPattern>(&step.pattern)) {
     each_match(*known, text, sink);
   } else if (const auto* regex = std::get_if<Regex>(&step.pattern)) {
@@ -60,7 +63,8 @@ void each_match(const SplitStep& step, std::optional<Regex::Scratch>& scratch, s
 }
 
 // The matches and what is between them, joined as the behaviour says.
-std::vector<Part> joined_parts(const SplitStep& step, std::optional<Regex::Scratch>& scratch, std::string_view text) {
+std::vector<Part> joined_parts(const SplitStep& step, std::optional<Regex::Scratch>& scratch,
+                               std::string_view text) {
   std::vector<Part> parts;
   std::size_t done = 0;
   each_match(step, scratch, text, [&](TextSpan match) {
@@ -82,7 +86,9 @@ std::vector<Part> joined_parts(const SplitStep& step, std::optional<Regex::Scrat
   };
   switch (step.behavior) {
     case SplitBehavior::kIsolated: return parts;
-    case SplitBehavior::kRemoved: std::erase_if(parts, [](const Part& part) { return part.is_match; }); return parts;
+    case SplitBehavior::kRemoved:
+      std::erase_if(parts, [](const Part& part) { return part.is_match; });
+      return parts;
     case SplitBehavior::kContiguous:
       for (const Part& part : parts) add(part, part.is_match == before, &Part::end);
       return joined;
@@ -99,7 +105,8 @@ std::vector<Part> joined_parts(const SplitStep& step, std::optional<Regex::Scrat
   return parts;
 }
 
-void split_step(const SplitStep& step, std::optional<Regex::Scratch>& scratch, std::string_view text, PieceSink sink) {
+void split_step(const SplitStep& step, std::optional<Regex::Scratch>& scratch,
+                std::string_view text, PieceSink sink) {
   if (step.behavior == SplitBehavior::kIsolated) {  // what almost all do; needs no list
     std::size_t done = 0;
     each_match(step, scratch, text, [&](TextSpan match) {
@@ -123,7 +130,8 @@ PreTokenizer::Scratch::Scratch(const PreTokenizer& pretokenizer) {
   for (const Step& step : pretokenizer.steps_) {
     const auto* split = std::get_if<SplitStep>(&step);
     const Regex* regex = split == nullptr ? nullptr : std::get_if<Regex>(&split->pattern);
-    regexes.push_back(regex == nullptr ? std::nullopt : std::optional<Regex::Scratch>(std::in_place, *regex));
+    regexes.push_back(regex == nullptr ? std::nullopt
+                                       : std::optional<Regex::Scratch>(std::in_place, *regex));
   }
 }
 
@@ -131,7 +139,8 @@ void PreTokenizer::split(std::string_view text, Scratch& scratch, PieceSink sink
   if (!text.empty()) run(0, text, scratch, sink);
 }
 
-void PreTokenizer::run(std::size_t step, std::string_view text, Scratch& scratch, PieceSink sink) const {
+void PreTokenizer::run(std::size_t step, std::string_view text, Scratch& scratch,
+                       PieceSink sink) const {
   if (step == steps_.size()) {
     sink(text);
     return;

@@ -20,7 +20,8 @@ enum class SplitBehavior { kRemoved, kIsolated, kMergedWithPrevious, kMergedWith
 
 // Cuts the text at the matches of a pattern.
 struct SplitStep {
-  std::variant<KnownPattern, Regex, std::string> pattern;  // a std::string is looked for as it stands
+  std::variant<KnownPattern, Regex, std::string>
+      pattern;  // a std::string is looked for as it stands
   SplitBehavior behavior = SplitBehavior::kIsolated;
   bool invert = false;
 };

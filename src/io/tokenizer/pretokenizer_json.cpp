@@ -19,7 +19,8 @@ SplitBehavior read_behavior(const JsonNode& node) {
   if (name == "MergedWithPrevious") return SplitBehavior::kMergedWithPrevious;
   if (name == "MergedWithNext") return SplitBehavior::kMergedWithNext;
   if (name == "Contiguous") return SplitBehavior::kContiguous;
-  node.fail_unsupported({"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"});
+  node.fail_unsupported(
+      {"Removed", "Isolated", "MergedWithPrevious", "MergedWithNext", "Contiguous"});
 }
 
 SplitStep read_split(const JsonNode& node) {
@@ -48,12 +49,14 @@ void read_step(const JsonNode& node, std::vector<PreTokenizer::Step>& steps, boo
   const std::string& type = node.type();
   if (type == "Sequence") {
     node.expect_fields({"type", "pretokenizers"});
-    for (const JsonNode& step : node["pretokenizers"].elements()) read_step(step, steps, byte_level);
+    for (const JsonNode& step : node["pretokenizers"].elements())
+      read_step(step, steps, byte_level);
     return;
   }
   if (byte_level) node.fail("a step behind ByteLevel is not supported");
   if (type == "ByteLevel") {
-    node.expect_fields({"type", "add_prefix_space", "trim_offsets", "use_regex"});  // trim_offsets: no ids change
+    node.expect_fields(
+        {"type", "add_prefix_space", "trim_offsets", "use_regex"});  // trim_offsets: no ids change
     if (node["add_prefix_space"].boolean()) steps.emplace_back(PrefixSpaceStep{});
     if (node.boolean_or("use_regex", true)) steps.emplace_back(SplitStep{KnownPattern::kGpt2});
     byte_level = true;
@@ -67,11 +70,15 @@ void read_step(const JsonNode& node, std::vector<PreTokenizer::Step>& steps, boo
 }  // namespace
 
 PreTokenizer read_pretokenizer(const JsonNode& node) {
-  if (node.is_null()) node.fail("null is not supported (supported: ByteLevel, or a Sequence that ends in it)");
+  if (node.is_null())
+    node.fail("null is not supported (supported: ByteLevel, or a Sequence that ends in it)");
   std::vector<PreTokenizer::Step> steps;
   bool byte_level = false;
   read_step(node, steps, byte_level);
-  if (!byte_level) node.fail("without ByteLevel it is not supported (supported: ByteLevel, or a Sequence that ends in it)");
+  if (!byte_level)
+    node.fail(
+        "without ByteLevel it is not supported (supported: ByteLevel, or a Sequence that ends in "
+        "it)");
   return PreTokenizer(std::move(steps));
 }
 

@@ -28,8 +28,8 @@ std::string message_of(int error) {
 struct Regex::Code {
   explicit Code(std::string_view pattern) {
     if (pattern.size() > kLongestPattern) {
-      throw std::runtime_error("a pattern of " + std::to_string(pattern.size()) + " bytes, more than the limit of " +
-                               std::to_string(kLongestPattern));
+      throw std::runtime_error("a pattern of " + std::to_string(pattern.size()) +
+                               " bytes, more than the limit of " + std::to_string(kLongestPattern));
     }
     const std::string text = to_pcre2(pattern);
     const std::unique_ptr<pcre2_compile_context, decltype(&pcre2_compile_context_free)> context(
@@ -39,10 +39,12 @@ struct Regex::Code {
     int error = 0;
     PCRE2_SIZE offset = 0;
     code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                         PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
-                         context.get());
+                         PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C, &error,
+                         &offset, context.get());
     if (code == nullptr) throw std::runtime_error(message_of(error));
-    pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);  // where it is not available the interpreter runs, with the same limits
+    pcre2_jit_compile(
+        code,
+        PCRE2_JIT_COMPLETE);  // where it is not available the interpreter runs, with the same limits
   }
   ~Code() { pcre2_code_free(code); }
   Code(const Code&) = delete;
@@ -84,14 +86,16 @@ Regex::Scratch::Scratch(Scratch&&) noexcept = default;
 Regex::Scratch& Regex::Scratch::operator=(Scratch&&) noexcept = default;
 Regex::Scratch::~Scratch() = default;
 
-std::optional<TextSpan> Regex::find(std::string_view text, std::size_t from, Scratch& scratch) const {
+std::optional<TextSpan> Regex::find(std::string_view text, std::size_t from,
+                                    Scratch& scratch) const {
   const Scratch::State& state = *scratch.state_;
-  const int result = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), from,
-                                 PCRE2_NO_UTF_CHECK, state.data, state.context);
+  const int result = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(text.data()),
+                                 text.size(), from, PCRE2_NO_UTF_CHECK, state.data, state.context);
   if (result == PCRE2_ERROR_NOMATCH) return std::nullopt;
   if (result < 0) {
-    throw std::runtime_error("the split pattern failed at byte " + std::to_string(from) + " of a text of " +
-                             std::to_string(text.size()) + " bytes: " + message_of(result));
+    throw std::runtime_error("the split pattern failed at byte " + std::to_string(from) +
+                             " of a text of " + std::to_string(text.size()) +
+                             " bytes: " + message_of(result));
   }
   const PCRE2_SIZE* offsets = pcre2_get_ovector_pointer(state.data);
   if (offsets[0] > offsets[1] || offsets[0] < from) {

@@ -42,11 +42,15 @@ class Text {
   const CharacterClass* classes_ = character_classes();
 };
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+}
 
 // The length of 's 't 're 've 'm 'll 'd at an apostrophe, or 0.
 std::size_t contraction(const Text& text, std::size_t pos, bool any_case) {
-  const auto letter = [&](std::size_t at) { return any_case ? lower(text.byte(at)) : text.byte(at); };
+  const auto letter = [&](std::size_t at) {
+    return any_case ? lower(text.byte(at)) : text.byte(at);
+  };
   const char first = letter(pos + 1);
   if (first == 's' || first == 't' || first == 'm' || first == 'd') return 2;
   const char second = letter(pos + 2);
@@ -60,7 +64,7 @@ std::size_t contraction(const Text& text, std::size_t pos, bool any_case) {
 // \s+(?!\S)|\s+ from white space at `pos` on; where `line_ends` holds, \s*[\r\n]+ comes before it.
 std::size_t end_of_space(const Text& text, std::size_t pos, bool line_ends) {
   std::size_t end = pos;
-  std::size_t last = pos;           // the last character's start
+  std::size_t last = pos;            // the last character's start
   std::size_t after_line_end = pos;  // behind the last line end
   while (!text.at_end(end)) {
     std::size_t next = 0;
@@ -89,7 +93,8 @@ std::size_t end_of_gpt2(const Text& text, std::size_t pos) {
       next = after;
     }
   }
-  if (value == CharacterClass::kSpace || value == CharacterClass::kLineEnd) return end_of_space(text, pos, false);
+  if (value == CharacterClass::kSpace || value == CharacterClass::kLineEnd)
+    return end_of_space(text, pos, false);
   return text.skip(value, next);
 }
 
@@ -102,14 +107,16 @@ std::size_t end_of_llama3(const Text& text, std::size_t pos, int longest_number)
   switch (value) {
     case CharacterClass::kLetter: return text.skip(CharacterClass::kLetter, next);
     case CharacterClass::kNumber:
-      for (int i = 1; i < longest_number && text.is(CharacterClass::kNumber, next); ++i) text.read(next, next);
+      for (int i = 1; i < longest_number && text.is(CharacterClass::kNumber, next); ++i)
+        text.read(next, next);
       return next;
     case CharacterClass::kLineEnd: return end_of_space(text, pos, true);
     case CharacterClass::kOther:
     case CharacterClass::kSpace: break;
   }
   if (text.is(CharacterClass::kLetter, next)) return text.skip(CharacterClass::kLetter, next);
-  if (value == CharacterClass::kSpace && !(text.byte(pos) == ' ' && text.is(CharacterClass::kOther, next))) {
+  if (value == CharacterClass::kSpace &&
+      !(text.byte(pos) == ' ' && text.is(CharacterClass::kOther, next))) {
     return end_of_space(text, pos, true);
   }
   return text.skip(CharacterClass::kLineEnd, text.skip(CharacterClass::kOther, next));
@@ -117,7 +124,9 @@ std::size_t end_of_llama3(const Text& text, std::size_t pos, int longest_number)
 
 }  // namespace
 
-std::string_view gpt2_pattern() { return kGpt2; }
+std::string_view gpt2_pattern() {
+  return kGpt2;
+}
 
 std::optional<KnownPattern> known_pattern(std::string_view pattern) {
   if (pattern == kGpt2) return KnownPattern::kGpt2;

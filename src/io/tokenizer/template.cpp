@@ -2,7 +2,8 @@
 
 namespace seer::tok {
 
-std::vector<std::int64_t> apply(const Template& pieces, const std::vector<std::int64_t>& ids, bool add_special_tokens) {
+std::vector<std::int64_t> apply(const Template& pieces, const std::vector<std::int64_t>& ids,
+                                bool add_special_tokens) {
   std::vector<std::int64_t> out;
   out.reserve(ids.size() + pieces.size());
   for (const TemplatePiece& piece : pieces) {

@@ -11,6 +11,7 @@ namespace seer::tok {
 using TemplatePiece = std::optional<std::vector<std::uint32_t>>;
 using Template = std::vector<TemplatePiece>;
 
-std::vector<std::int64_t> apply(const Template& pieces, const std::vector<std::int64_t>& ids, bool add_special_tokens);
+std::vector<std::int64_t> apply(const Template& pieces, const std::vector<std::int64_t>& ids,
+                                bool add_special_tokens);
 
 }  // namespace seer::tok

@@ -37,9 +37,11 @@ Template read_template(const JsonNode& node) {
       continue;
     }
     const JsonNode id = element["SpecialToken"]["id"];
-    if (!special_tokens.has(id.string())) id.fail(quote(id.string()) + " is not among the special_tokens");
+    if (!special_tokens.has(id.string()))
+      id.fail(quote(id.string()) + " is not among the special_tokens");
     std::vector<std::uint32_t> ids;
-    for (const JsonNode& token : special_tokens[id.string()]["ids"].elements()) ids.push_back(token.id());
+    for (const JsonNode& token : special_tokens[id.string()]["ids"].elements())
+      ids.push_back(token.id());
     pieces.push_back(std::move(ids));
   }
   return pieces;
@@ -79,13 +81,15 @@ void check_decoder(const JsonNode& node, bool& byte_level) {
 // The package gives ids by place and only warns where the file says otherwise; such a file is refused here.
 std::vector<AddedToken> read_added_tokens(const JsonNode& node, const Vocabulary& vocabulary) {
   std::unordered_set<std::uint32_t> used;
-  for (const auto& [token, id] : vocabulary) used.insert(id);
+  used.reserve(vocabulary.entries().size());
+  for (const auto& entry : vocabulary.entries()) used.insert(entry.id);
   std::unordered_set<std::string> contents;
   std::optional<std::uint32_t> highest;
   std::vector<AddedToken> tokens;
-  const auto size = static_cast<std::uint32_t>(vocabulary.size());
+  const auto size = static_cast<std::uint32_t>(vocabulary.entries().size());
   for (const JsonNode& element : node.elements()) {
-    element.expect_fields({"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
+    element.expect_fields(
+        {"id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"});
     AddedToken token;
     token.id = element["id"].id();
     token.content = element["content"].string();
@@ -99,14 +103,15 @@ std::vector<AddedToken> read_added_tokens(const JsonNode& node, const Vocabulary
       element["content"].fail("the token " + quote(token.content) + " is added twice");
     }
     const auto known = vocabulary.find(token.content);
-    const std::uint32_t expected = known != vocabulary.end() ? known->second
+    const std::uint32_t expected = known                         ? *known
                                    : highest && *highest >= size ? *highest + 1
                                                                  : size;
     if (token.id != expected) {
-      element["id"].fail("the token " + quote(token.content) + " has the id " + std::to_string(token.id) +
-                         ", but its place in the vocabulary is " + std::to_string(expected));
+      element["id"].fail("the token " + quote(token.content) + " has the id " +
+                         std::to_string(token.id) + ", but its place in the vocabulary is " +
+                         std::to_string(expected));
     }
-    if (known == vocabulary.end() && !used.insert(token.id).second) {
+    if (!known && !used.insert(token.id).second) {
       element["id"].fail("the id " + std::to_string(token.id) + " belongs to two tokens");
     }
     highest = std::max(highest.value_or(0), token.id);
@@ -119,9 +124,10 @@ std::vector<AddedToken> read_added_tokens(const JsonNode& node, const Vocabulary
 
 TokenizerParts read_tokenizer_json(const Json& json, const std::string& source) {
   const JsonNode root(json, source, "");
-  root.expect_fields({"version", "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
-                      "post_processor", "decoder", "model"});
-  if (root.has("version") && root["version"].string() != "1.0") root["version"].fail_unsupported({"1.0"});
+  root.expect_fields({"version", "truncation", "padding", "added_tokens", "normalizer",
+                      "pre_tokenizer", "post_processor", "decoder", "model"});
+  if (root.has("version") && root["version"].string() != "1.0")
+    root["version"].fail_unsupported({"1.0"});
   for (const char* name : {"truncation", "padding"}) {
     if (root.has(name) && !root[name].is_null()) root[name].fail_unsupported({"null"});
   }
@@ -134,8 +140,10 @@ TokenizerParts read_tokenizer_json(const Json& json, const std::string& source) 
   PreTokenizer pretokenizer = read_pretokenizer(root["pre_tokenizer"]);
   Bpe bpe = read_bpe(root["model"]);
   std::vector<AddedToken> added_tokens;
-  if (root.has("added_tokens")) added_tokens = read_added_tokens(root["added_tokens"], bpe.vocabulary());
-  return {std::move(bpe), std::move(added_tokens), nfc, std::move(pretokenizer), std::move(templates)};
+  if (root.has("added_tokens"))
+    added_tokens = read_added_tokens(root["added_tokens"], bpe.vocabulary());
+  return {std::move(bpe), std::move(added_tokens), nfc, std::move(pretokenizer),
+          std::move(templates)};
 }
 
 }  // namespace seer::tok

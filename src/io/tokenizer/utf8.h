@@ -19,12 +19,13 @@ inline char32_t next_code_point(std::string_view text, std::size_t& pos) {
     return c;
   }
   if (lead < 0xF0) {
-    const char32_t c = (lead & 0x0Fu) << 12 | (byte(pos + 1) & 0x3Fu) << 6 | (byte(pos + 2) & 0x3Fu);
+    const char32_t c =
+        (lead & 0x0Fu) << 12 | (byte(pos + 1) & 0x3Fu) << 6 | (byte(pos + 2) & 0x3Fu);
     pos += 3;
     return c;
   }
-  const char32_t c = (lead & 0x07u) << 18 | (byte(pos + 1) & 0x3Fu) << 12 | (byte(pos + 2) & 0x3Fu) << 6 |
-                     (byte(pos + 3) & 0x3Fu);
+  const char32_t c = (lead & 0x07u) << 18 | (byte(pos + 1) & 0x3Fu) << 12 |
+                     (byte(pos + 2) & 0x3Fu) << 6 | (byte(pos + 3) & 0x3Fu);
   pos += 4;
   return c;
 }
