@@ -256,7 +256,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"added_twice", "/added_tokens/1/content", R"("<s>")",
                 "added_tokens[1].content: the token \"<s>\""},
         Refused{"added_empty", "/added_tokens/0/content", R"("")", "must not be empty"}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& test) { return test.param.name; });
 
 TEST(Tokenizer, StopsPatternsThatExplode) {
   Json json = read_json_file(golden_file("llama3"))["tokenizer"];

@@ -115,7 +115,10 @@ class Translator {
 
   // Outside brackets: a class as an atom.
   void class_atom(const std::string& items, bool negated) {
-    atom((negated ? "[^" : "[") + items + "]");
+    std::string text(negated ? "[^" : "[");
+    text += items;
+    text += ']';
+    atom(text);
   }
 
   // \p{Name}, \P{Name}, \p{^Name}; `pos_` is behind the p. The name; `negated` may be changed.
@@ -269,7 +272,10 @@ class Translator {
         negated = c == 'P';
         const std::string name = property_name(negated);
         std::string items = property_items(name);
-        if (negated) items = "\\P" + items.substr(2, items.find('}') - 1);
+        if (negated) {
+          items.resize(items.find('}') + 1);
+          items[1] = 'P';
+        }
         out_ += items;
         return;
       }
@@ -322,7 +328,7 @@ class Translator {
       return;
     }
     std::string text(pattern_.substr(pos_, end + 1 - pos_));
-    if (text[1] == ',') text.insert(1, "0");
+    if (text[1] == ',') text.insert(std::size_t{1}, std::size_t{1}, '0');
     pos_ = end + 1;
     out_ += text;
     if (peek() == '+') {  // Ruby repeats the interval; PCRE2 would take it for possessive

@@ -151,7 +151,9 @@ void PreTokenizer::run(std::size_t step, std::string_view text, Scratch& scratch
   } else if (text.front() == ' ') {
     next(text);
   } else {
-    next(" " + std::string(text));
+    std::string prefixed(1, ' ');
+    prefixed.append(text);
+    next(prefixed);
   }
 }
 
