@@ -31,6 +31,9 @@ add_library(seer_utf8proc INTERFACE)
 target_include_directories(seer_utf8proc SYSTEM INTERFACE ${SEER_UTF8PROC_INCLUDE})
 target_link_libraries(seer_utf8proc INTERFACE ${SEER_UTF8PROC_LIBRARY})
 
+find_package(CURL 7.85 REQUIRED)     # `seer pull`: HTTP with TLS, proxies and redirects
+find_package(OpenSSL 3.0 REQUIRED)  # the digests of what was downloaded
+
 if(SEER_BUILD_TESTS)
   find_package(GTest 1.12 REQUIRED)
 endif()

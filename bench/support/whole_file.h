@@ -1,15 +1,10 @@
 #pragma once
 
-#include <string>
-#include <string_view>
+#include "base/whole_file.h"
 
 namespace seer::bench {
 
-// Throws std::runtime_error that names the path when no file can be written there.
-void check_writable(const std::string& path);
-
-// Writes the file whole or leaves what was there: writes beside it, syncs, renames. Throws
-// std::runtime_error that names the path.
-void write_whole_file(const std::string& path, std::string_view text);
+using seer::check_writable;
+using seer::write_whole_file;
 
 }  // namespace seer::bench

@@ -13,7 +13,7 @@
 namespace seer {
 
 struct TensorInfo {
-  std::string dtype;                 // as safetensors names it: "F32", "BF16", ...
+  std::string dtype;  // as safetensors names it: "F32", "BF16", ...
   std::vector<std::int64_t> shape;
   std::uint64_t bytes = 0;
 };

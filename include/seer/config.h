@@ -17,15 +17,16 @@ enum class RopeKind { kDefault, kLinear, kLlama3, kYarn };
 struct RopeConfig {
   RopeKind kind = RopeKind::kDefault;
   double theta = 10000.0;
-  double factor = 1.0;                         // linear, llama3, yarn
-  double low_freq_factor = 1.0;                // llama3
-  double high_freq_factor = 4.0;               // llama3
-  std::int64_t original_max_positions = 0;     // llama3, yarn: the length before scaling
-  double beta_fast = 32.0;                     // yarn
-  double beta_slow = 1.0;                      // yarn
-  std::optional<double> attention_factor;      // yarn: multiplies cos and sin; derived from factor when absent
+  double factor = 1.0;                      // linear, llama3, yarn
+  double low_freq_factor = 1.0;             // llama3
+  double high_freq_factor = 4.0;            // llama3
+  std::int64_t original_max_positions = 0;  // llama3, yarn: the length before scaling
+  double beta_fast = 32.0;                  // yarn
+  double beta_slow = 1.0;                   // yarn
+  std::optional<double>
+      attention_factor;  // yarn: multiplies cos and sin; derived from factor when absent
   std::optional<double> mscale, mscale_all_dim;  // yarn
-  bool truncate = true;                        // yarn: round the correction range to integers
+  bool truncate = true;                          // yarn: round the correction range to integers
 };
 
 struct ModelConfig {
@@ -40,13 +41,15 @@ struct ModelConfig {
   std::int64_t head_dim = 0;
   std::int64_t max_positions = 0;
   double rms_norm_eps = 1e-6;
-  bool qkv_bias = false;        // Qwen2; Llama with attention_bias
-  bool output_bias = false;     // bias of the attention's output projection (Llama with attention_bias)
+  bool qkv_bias = false;  // Qwen2; Llama with attention_bias
+  bool output_bias =
+      false;  // bias of the attention's output projection (Llama with attention_bias)
   bool mlp_bias = false;
-  bool qk_norm = false;         // Qwen3
+  bool qk_norm = false;  // Qwen3
   bool tie_embeddings = false;
   RopeConfig rope;
-  std::string dtype = "float32";  // of the stored weights, as config.json says: float32, bfloat16 or float16
+  std::string dtype =
+      "float32";  // of the stored weights, as config.json says: float32, bfloat16 or float16
   // From generation_config.json where present, else config.json.
   std::optional<std::int64_t> bos_token;
   std::vector<std::int64_t> eos_tokens;

@@ -17,11 +17,12 @@ namespace seer {
 
 // Order and meaning are those of transformers' logits processors: repetition penalty, temperature, top-k, top-p, min-p.
 struct SamplingOptions {
-  double temperature = 0;         // 0: greedy, the likeliest token (the lowest id of equals)
-  std::int64_t top_k = 0;         // only the k likeliest, with those equal to the last of them; 0: all
-  double top_p = 1;               // only the fewest likeliest whose probabilities reach this
-  double min_p = 0;               // only those at least this share of the likeliest's probability
-  double repetition_penalty = 1;  // divides positive and multiplies negative logits of tokens in the context
+  double temperature = 0;  // 0: greedy, the likeliest token (the lowest id of equals)
+  std::int64_t top_k = 0;  // only the k likeliest, with those equal to the last of them; 0: all
+  double top_p = 1;        // only the fewest likeliest whose probabilities reach this
+  double min_p = 0;        // only those at least this share of the likeliest's probability
+  double repetition_penalty =
+      1;  // divides positive and multiplies negative logits of tokens in the context
   std::uint64_t seed = 0;
 };
 
@@ -47,11 +48,12 @@ struct GenerateOptions {
 
 enum class FinishReason { kEndToken, kStopString, kMaxNewTokens, kContextFull, kInterrupted };
 
-std::string_view finish_reason_name(FinishReason reason);  // "end", "stop", "length", "context", "interrupted"
+std::string_view finish_reason_name(
+    FinishReason reason);  // "end", "stop", "length", "context", "interrupted"
 
 struct Generated {
   std::vector<TokenId> tokens;  // the new ones, an end token included
-  std::string text;             // of these, without special tokens and stop string; empty without a tokenizer
+  std::string text;  // of these, without special tokens and stop string; empty without a tokenizer
   FinishReason finish = FinishReason::kMaxNewTokens;
   std::int64_t prompt_tokens = 0;
   std::int64_t reused_tokens = 0;  // of the prompt, found in the cache
@@ -73,13 +75,14 @@ class Generator {
   Generator(const Model& model, const Tokenizer* tokenizer);
 
   // Throws std::invalid_argument for options, std::runtime_error for a prompt that the model cannot take.
-  Generated run(std::span<const TokenId> prompt, const GenerateOptions& options, const GenerateCallbacks& callbacks);
+  Generated run(std::span<const TokenId> prompt, const GenerateOptions& options,
+                const GenerateCallbacks& callbacks);
 
  private:
   // Runs what the cache lacks of `tokens`; the logits after the last, or none when asked to stop.
   std::optional<std::vector<float>> prefill(std::span<const TokenId> tokens, std::int64_t capacity,
-                                            const GenerateOptions& options, const GenerateCallbacks& callbacks,
-                                            Generated& result);
+                                            const GenerateOptions& options,
+                                            const GenerateCallbacks& callbacks, Generated& result);
   std::vector<float> step(std::span<const TokenId> tokens);
 
   const Model& model_;

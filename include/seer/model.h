@@ -23,14 +23,19 @@ struct ModelOptions {
 // Keys (after RoPE) and values of every layer for the tokens seen so far, preallocated for `capacity` tokens.
 class KvCache {
  public:
-  KvCache(const ModelConfig& config, std::int64_t batch, std::int64_t capacity, at::ScalarType dtype);
+  KvCache(const ModelConfig& config, std::int64_t batch, std::int64_t capacity,
+          at::ScalarType dtype);
   std::int64_t batch() const { return batch_; }
   std::int64_t capacity() const { return capacity_; }
   std::int64_t length() const { return length_; }
   std::int64_t num_layers() const { return static_cast<std::int64_t>(keys_.size()); }
   // Of a layer: [batch, num_kv_heads, capacity, head_dim]; valid up to length().
-  const at::Tensor& keys(std::int64_t layer) const { return keys_.at(static_cast<std::size_t>(layer)); }
-  const at::Tensor& values(std::int64_t layer) const { return values_.at(static_cast<std::size_t>(layer)); }
+  const at::Tensor& keys(std::int64_t layer) const {
+    return keys_.at(static_cast<std::size_t>(layer));
+  }
+  const at::Tensor& values(std::int64_t layer) const {
+    return values_.at(static_cast<std::size_t>(layer));
+  }
   // Forgets the tokens from `length` on.
   void truncate(std::int64_t length);
   // Makes room for at least `capacity` tokens; what is in the cache stays.
@@ -59,7 +64,8 @@ class Model {
   at::Tensor forward(const at::Tensor& tokens, KvCache& cache) const;
   // The same for sequences of different lengths, each a [length] with a cache of its own (batch 1): they are packed
   // without padding, so that none sees another. Returns [length, hidden_size] of each.
-  std::vector<at::Tensor> forward_each(const std::vector<at::Tensor>& tokens, std::span<KvCache> caches) const;
+  std::vector<at::Tensor> forward_each(const std::vector<at::Tensor>& tokens,
+                                       std::span<KvCache> caches) const;
   // float32 logits [..., vocab_size] of hidden states [..., hidden_size].
   at::Tensor logits(const at::Tensor& hidden) const;
 

@@ -14,15 +14,15 @@
 namespace seer {
 
 struct ScoreOptions {
-  std::vector<std::int64_t> positions;  // from 0; those to report on. Empty: the last
-  std::int64_t prefill_chunk = 2048;    // tokens that run through the model at once
+  std::vector<std::int64_t> positions;   // from 0; those to report on. Empty: the last
+  std::int64_t prefill_chunk = 2048;     // tokens that run through the model at once
   std::function<void()> between_chunks;  // may throw, to give up
 };
 
 // The logits after the tokens up to and including `position`.
 struct PositionScore {
   std::int64_t position = 0;
-  std::vector<TokenId> top_ids;    // the five likeliest, first the likeliest
+  std::vector<TokenId> top_ids;  // the five likeliest, first the likeliest
   std::vector<float> top_logits;
   std::vector<float> first_logits;  // of the ids 0 to 7
   double logsumexp = 0;             // natural, over the vocabulary
@@ -30,13 +30,15 @@ struct PositionScore {
 
 struct SequenceScore {
   std::int64_t num_tokens = 0;
-  std::optional<double> nll_mean;  // natural, over the tokens after the first; absent for a single token
+  std::optional<double>
+      nll_mean;  // natural, over the tokens after the first; absent for a single token
   std::vector<PositionScore> positions;  // in the order asked for
 };
 
 // Throws std::invalid_argument for positions and options out of range, std::runtime_error for tokens that the model
 // cannot take: none, an id outside its vocabulary, more than its maximum.
-SequenceScore score_tokens(const Model& model, std::span<const TokenId> tokens, const ScoreOptions& options);
+SequenceScore score_tokens(const Model& model, std::span<const TokenId> tokens,
+                           const ScoreOptions& options);
 
 // One line of JSON, without the line's end:
 // {"model": ..., "num_tokens": ..., "nll_mean": number or null,

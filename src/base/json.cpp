@@ -48,7 +48,8 @@ class Guard {
       case Json::parse_event_t::object_end: keys_.pop_back(); break;
       case Json::parse_event_t::key: {
         const auto& key = parsed.get_ref<const std::string&>();
-        if (!keys_.back().insert(key).second) fail(source_, "the key " + quote(key) + " appears twice");
+        if (!keys_.back().insert(key).second)
+          fail(source_, "the key " + quote(key) + " appears twice");
         break;
       }
       default: break;
@@ -89,7 +90,8 @@ Json parse_json(std::string_view text, const std::string& source, const JsonLimi
     // what() is "[json.exception.out_of_range.406] <reason>"
     const std::string_view what = error.what();
     const std::size_t reason = what.find("] ");
-    fail(source, "no valid JSON: " + printable(reason == what.npos ? what : what.substr(reason + 2), 300));
+    fail(source,
+         "no valid JSON: " + printable(reason == what.npos ? what : what.substr(reason + 2), 300));
   }
 }
 
@@ -101,8 +103,8 @@ Json read_json_file(const std::filesystem::path& file, const JsonLimits& limits)
   const std::uintmax_t bytes = std::filesystem::file_size(file, error);
   if (error) fail(file.string(), "cannot be read: " + error.message());
   if (bytes > limits.max_bytes) {
-    fail(file.string(), std::to_string(bytes) + " bytes, more than the limit of " + std::to_string(limits.max_bytes) +
-                            " for a JSON file");
+    fail(file.string(), std::to_string(bytes) + " bytes, more than the limit of " +
+                            std::to_string(limits.max_bytes) + " for a JSON file");
   }
   std::ifstream in(file, std::ios::binary);
   std::string text(bytes, '\0');

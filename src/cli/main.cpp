@@ -10,9 +10,11 @@
 #include <string>
 
 #include "cli/bench.h"
+#include "cli/doctor.h"
 #include "cli/generate.h"
 #include "cli/info.h"
 #include "cli/interrupt.h"
+#include "cli/pull.h"
 #include "cli/score.h"
 #include "cli/tokenize.h"
 
@@ -54,6 +56,8 @@ int run(int argc, char** argv) {
   add_score(app, action);
   add_info(app, action);
   add_tokenize(app, action);
+  add_pull(app, action);
+  add_doctor(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& success) {

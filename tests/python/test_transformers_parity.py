@@ -24,7 +24,7 @@ SIZES = {"vocab_size": VOCAB, "hidden_size": 72, "intermediate_size": 100, "num_
 CASES = {
     "llama": ("LlamaConfig", {"head_dim": 12}, {}),
     "llama, one key head": ("LlamaConfig", {"num_key_value_heads": 1, "head_dim": 16}, {}),
-    "llama, seven heads": ("LlamaConfig", {"num_attention_heads": 7, "num_key_value_heads": 7, "head_dim": 10}, {}),
+    "llama, seven heads": ("LlamaConfig", {"hidden_size": 70, "num_attention_heads": 7, "num_key_value_heads": 7, "head_dim": 10}, {}),
     "llama, biases": ("LlamaConfig", {"attention_bias": True, "mlp_bias": True, "head_dim": 20}, {}),
     "llama, tied": ("LlamaConfig", {"tie_word_embeddings": True}, {"rope_theta": 500.0}),
     "llama, large eps": ("LlamaConfig", {"rms_norm_eps": 1e-2}, {}),

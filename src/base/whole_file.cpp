@@ -1,4 +1,4 @@
-#include "bench/support/whole_file.h"
+#include "base/whole_file.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -9,7 +9,7 @@
 #include <filesystem>
 #include <stdexcept>
 
-namespace seer::bench {
+namespace seer {
 namespace {
 
 [[noreturn]] void fail(const std::string& path, const char* action, int error) {
@@ -81,4 +81,4 @@ void write_whole_file(const std::string& path, std::string_view text) {
   }
 }
 
-}  // namespace seer::bench
+}  // namespace seer
