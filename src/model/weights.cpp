@@ -115,7 +115,7 @@ at::Tensor load_stacked(const Checkpoint& checkpoint, const std::vector<Expected
   at::Tensor whole = at::empty(shape, dtype);
   std::int64_t row = 0;
   for (const ExpectedTensor& part : parts) {
-    whole.narrow(0, row, part.shape[0]).copy_(checkpoint.load(part.name, part.shape, dtype));
+    checkpoint.load_into(part.name, whole.narrow(0, row, part.shape[0]));
     row += part.shape[0];
   }
   return whole;

@@ -5,33 +5,22 @@ import json
 import os
 import signal
 import subprocess
-import tempfile
 import unittest
 from pathlib import Path
 
-from program import PROGRAM, run
+from program import PROGRAM, ModelVerbTest
 
 SOURCE = Path(os.environ["SEER_SOURCE_DIR"])
 PARITY = SOURCE / "tests/golden/parity"
 BOOKS = SOURCE / "models/books-19m-32k"
 
 
-class Generate(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
+class Generate(ModelVerbTest):
+    verb = "generate"
+    model = BOOKS
 
-    def write(self, content, name="tokens.json"):
-        file = self.folder / name
-        file.write_text(content if isinstance(content, str) else json.dumps(content))
-        return str(file)
-
-    def generate(self, *arguments, model=BOOKS):
-        return run("generate", "--model", str(model), *arguments)
-
-    def json_of(self, *arguments, model=BOOKS):
-        done = self.generate("--json", *arguments, model=model)
+    def json_of(self, *arguments, model=None):
+        done = self.call("--json", *arguments, model=model)
         self.assertEqual(done.returncode, 0, done.stderr)
         return json.loads(done.stdout)
 
@@ -45,7 +34,7 @@ class Generate(unittest.TestCase):
                 found = self.json_of("--tokens", tokens, "--max-new-tokens", count,
                                      model=PARITY / name)
                 self.assertEqual(found["new_ids"], greedy["new_ids"])
-                done = self.generate("--tokens", tokens, "--max-new-tokens", count,
+                done = self.call("--tokens", tokens, "--max-new-tokens", count,
                                      model=PARITY / name)
                 self.assertEqual([int(word) for word in done.stdout.split()], greedy["new_ids"])
 
@@ -55,7 +44,7 @@ class Generate(unittest.TestCase):
         self.assertGreater(len(found["text"]), 10)
         self.assertEqual(found["finish"], "length")
         self.assertGreater(found["tokens_per_second"], 0)
-        done = self.generate(*prompt)
+        done = self.call(*prompt)
         self.assertEqual(done.stdout, found["text"] + "\n")
         self.assertRegex(done.stderr, r"first token after [\d.]+ s; 20 new tokens, [\d.]+ tokens/s")
         file = self.write("It was a dark and", "prompt.txt")
@@ -118,13 +107,6 @@ class Generate(unittest.TestCase):
             _, errors = process.communicate(timeout=60)
         self.assertEqual(process.returncode, 130)
         self.assertIn(b"tokens/s", errors)
-
-    def expect_refused(self, code, arguments, *words, model=BOOKS):
-        done = self.generate(*arguments, model=model)
-        self.assertEqual(done.returncode, code, done.stderr)
-        self.assertEqual(done.stdout, "")
-        for word in words:
-            self.assertIn(word, done.stderr)
 
     def test_refused(self):
         prompt = ["--prompt", "a"]

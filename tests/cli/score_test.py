@@ -3,43 +3,25 @@
 
 import json
 import os
-import tempfile
 import unittest
 from pathlib import Path
 
-from program import run
+from program import ModelVerbTest
 
 SOURCE = Path(os.environ["SEER_SOURCE_DIR"])
 QWEN3 = SOURCE / "tests/golden/parity/qwen3"
 BOOKS = SOURCE / "models/books-19m-32k"
 
 
-class Score(unittest.TestCase):
-    def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.folder = Path(folder.name)
-
-    def write(self, content, name="tokens.json"):
-        file = self.folder / name
-        file.write_text(content if isinstance(content, str) else json.dumps(content))
-        return str(file)
-
-    def score(self, *arguments, model=QWEN3):
-        return run("score", "--model", str(model), *arguments)
-
-    def expect_refused(self, code, arguments, *words, model=QWEN3):
-        done = self.score(*arguments, model=model)
-        self.assertEqual(done.returncode, code, done.stderr)
-        self.assertEqual(done.stdout, "")
-        for word in words:
-            self.assertIn(word, done.stderr)
+class Score(ModelVerbTest):
+    verb = "score"
+    model = QWEN3
 
     def test_reference(self):
         reference = json.loads((QWEN3 / "reference.json").read_text())
         for case in reference["cases"]:
             positions = ",".join(case["positions"])
-            done = self.score("--tokens", self.write(case), "--positions", positions, "--json")
+            done = self.call("--tokens", self.write(case), "--positions", positions, "--json")
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertEqual(done.stderr, "")
             [line] = done.stdout.splitlines()
@@ -59,7 +41,7 @@ class Score(unittest.TestCase):
                 self.assertAlmostEqual(score["nll_mean"] / case["nll_mean"], 1, delta=1e-5)
 
     def test_several_sequences_and_defaults(self):
-        done = self.score("--tokens", self.write([[1, 2, 3], [4]]), "--json")
+        done = self.call("--tokens", self.write([[1, 2, 3], [4]]), "--json")
         self.assertEqual(done.returncode, 0, done.stderr)
         scores = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual([list(score["positions"]) for score in scores], [["2"], ["0"]])
@@ -69,7 +51,7 @@ class Score(unittest.TestCase):
         nll = []
         for flags in ([], ["--attention", "sdpa"], ["--prefill-chunk", "13"], ["--threads", "1"],
                       ["--dtype", "bfloat16"]):
-            done = self.score("--tokens", tokens, "--json", *flags)
+            done = self.call("--tokens", tokens, "--json", *flags)
             self.assertEqual(done.returncode, 0, done.stderr)
             nll.append(json.loads(done.stdout)["nll_mean"])
         for value in nll[1:4]:
@@ -79,17 +61,17 @@ class Score(unittest.TestCase):
     def test_text(self):
         reference = json.loads((BOOKS / "reference.json").read_text())
         text = self.write(reference["text"], "text.txt")
-        done = self.score("--text-file", text, "--json", model=BOOKS)
+        done = self.call("--text-file", text, "--json", model=BOOKS)
         self.assertEqual(done.returncode, 0, done.stderr)
         score = json.loads(done.stdout)
         # The tokenizer puts BOS (0) before the text, which the reference's ids are without.
         ids = [0, *reference["input_ids"]]
         self.assertEqual(score["num_tokens"], len(ids))
-        same = self.score("--tokens", self.write(ids, "ids.json"), "--json", model=BOOKS)
+        same = self.call("--tokens", self.write(ids, "ids.json"), "--json", model=BOOKS)
         self.assertAlmostEqual(score["nll_mean"], json.loads(same.stdout)["nll_mean"], delta=1e-6)
 
     def test_table(self):
-        done = self.score("--tokens", self.write([1, 2, 3]), "--positions", "0,2")
+        done = self.call("--tokens", self.write([1, 2, 3]), "--positions", "0,2")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("3 tokens, mean negative log-likelihood", done.stdout)
         self.assertIn("position 2", done.stdout)

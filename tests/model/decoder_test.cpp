@@ -64,7 +64,9 @@ void expect_scores(const SequenceScore& score, const Json& reference, double tol
       EXPECT_NEAR(position.top_logits[i], logits[i].get<double>(), tolerance);
       const bool clear = (i == 0 || logits[i - 1].get<double>() - logits[i].get<double>() > 1e-3) &&
                          (i == 4 || logits[i].get<double>() - logits[i + 1].get<double>() > 1e-3);
-      if (clear) EXPECT_EQ(position.top_ids[i], expected["top5"][i].get<TokenId>());
+      if (clear) {
+        EXPECT_EQ(position.top_ids[i], expected["top5"][i].get<TokenId>());
+      }
     }
     if (!expected.contains("first8_logits")) continue;
     for (std::size_t i = 0; i < 8; ++i) {
@@ -192,8 +194,8 @@ TEST_P(Parity, TruncatedCacheForgets) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Parity, testing::Values("llama31", "llama-yarn", "qwen2", "qwen3"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& model) {
+                           std::string name = model.param;
                            std::erase(name, '-');
                            return name;
                          });

@@ -14,6 +14,7 @@
 #include "base/cpu_isa.h"
 #include "kernels/pool_blocks/reference.h"
 #include "seer/ops.h"
+#include "support/threads_guard.h"
 
 namespace seer {
 namespace {
@@ -39,20 +40,6 @@ class IsaGuard {
 
  private:
   std::string before_;
-};
-
-// Chooses the number of threads for the time it lives.
-class ThreadsGuard {
- public:
-  explicit ThreadsGuard(int threads) : before_(at::get_num_threads()) {
-    at::set_num_threads(threads);
-  }
-  ~ThreadsGuard() { at::set_num_threads(before_); }
-  ThreadsGuard(const ThreadsGuard&) = delete;
-  ThreadsGuard& operator=(const ThreadsGuard&) = delete;
-
- private:
-  int before_;
 };
 
 std::vector<CpuIsa> supported_isas() {

@@ -16,26 +16,13 @@
 #include "kernels/select_blocks/cpu.h"
 #include "kernels/select_blocks/reference.h"
 #include "seer/ops.h"
+#include "support/threads_guard.h"
 
 namespace seer {
 namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-// Chooses the number of threads for the time it lives.
-class ThreadsGuard {
- public:
-  explicit ThreadsGuard(int threads) : before_(at::get_num_threads()) {
-    at::set_num_threads(threads);
-  }
-  ~ThreadsGuard() { at::set_num_threads(before_); }
-  ThreadsGuard(const ThreadsGuard&) = delete;
-  ThreadsGuard& operator=(const ThreadsGuard&) = delete;
-
- private:
-  int before_;
-};
 
 struct Lengths {
   std::int64_t q_len;

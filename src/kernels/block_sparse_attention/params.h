@@ -3,16 +3,9 @@
 
 #include <cstdint>
 
+#include "base/tensor_layout.h"
+
 namespace seer {
-
-enum class Element { kFloat32, kBFloat16, kFloat64 };
-
-// Element strides of a [batch, heads, length, head_dim] tensor whose last dimension is contiguous.
-struct Strides {
-  std::int64_t batch = 0;
-  std::int64_t head = 0;
-  std::int64_t row = 0;
-};
 
 struct AttentionParams {
   const void* q = nullptr;  // [batch, num_q_heads, q_len, head_dim]

@@ -1,12 +1,12 @@
 #include "kernels/block_sparse_attention/reference.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
 #include <vector>
 
+#include "base/bfloat16.h"
 #include "base/ceil_div.h"
 
 namespace seer {
@@ -25,7 +25,7 @@ double to_double(double value) {
   return value;
 }
 double to_double(BFloat16 value) {
-  return std::bit_cast<float>(static_cast<std::uint32_t>(value.bits) << 16);
+  return bfloat16_to_float(value.bits);
 }
 
 void store(double value, double& to) {
@@ -35,13 +35,7 @@ void store(double value, float& to) {
   to = static_cast<float>(value);
 }
 void store(double value, BFloat16& to) {
-  const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(value));
-  if (std::isnan(value)) {  // rounding could carry a NaN's payload into the exponent
-    to.bits = static_cast<std::uint16_t>((bits >> 16) | 0x0040);
-    return;
-  }
-  const std::uint32_t round_to_even = 0x7fff + ((bits >> 16) & 1);
-  to.bits = static_cast<std::uint16_t>((bits + round_to_even) >> 16);
+  to.bits = float_to_bfloat16(static_cast<float>(value));
 }
 
 // Eight partial sums, so that the compiler may use vectors without reordering anything.

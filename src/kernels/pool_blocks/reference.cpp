@@ -1,10 +1,10 @@
 #include "kernels/pool_blocks/reference.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <limits>
 
+#include "base/bfloat16.h"
 #include "base/ceil_div.h"
 
 namespace seer {
@@ -16,9 +16,9 @@ double widen(float x) {
 double widen(double x) {
   return x;
 }
-double widen(std::uint16_t x) {
-  return std::bit_cast<float>(std::uint32_t{x} << 16);
-}  // bfloat16
+double widen(std::uint16_t bfloat16) {
+  return bfloat16_to_float(bfloat16);
+}
 
 void store(double x, float* out) {
   *out = static_cast<float>(x);
@@ -26,10 +26,8 @@ void store(double x, float* out) {
 void store(double x, double* out) {
   *out = x;
 }
-void store(double x, std::uint16_t* out) {  // bfloat16, to the nearest, ties to even
-  const auto bits = std::bit_cast<std::uint32_t>(static_cast<float>(x));
-  *out = std::isnan(x) ? std::uint16_t{0x7fc0}
-                       : static_cast<std::uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+void store(double x, std::uint16_t* bfloat16) {
+  *bfloat16 = float_to_bfloat16(static_cast<float>(x));
 }
 
 template <typename T>

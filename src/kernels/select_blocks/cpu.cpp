@@ -7,6 +7,8 @@
 #include <functional>
 #include <stdexcept>
 
+#include "base/bfloat16.h"
+
 namespace seer {
 namespace {
 
@@ -21,9 +23,9 @@ constexpr std::int64_t kFewKeys = 16;  // so few are sorted rather than put into
 float widen(float x) {
   return x;
 }
-float widen(std::uint16_t x) {
-  return std::bit_cast<float>(std::uint32_t{x} << 16);
-}  // bfloat16
+float widen(std::uint16_t bfloat16) {
+  return bfloat16_to_float(bfloat16);
+}
 
 // Integers in the order of the scores: the bits of a float, with the magnitude of negative ones
 // turned around. -0 becomes 0, so that the two tie.

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "kernels/block_sparse_attention/params.h"  // Element, Strides
+#include "base/tensor_layout.h"
 
 namespace seer {
 

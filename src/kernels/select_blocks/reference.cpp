@@ -1,10 +1,11 @@
 #include "kernels/select_blocks/reference.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <numeric>
 #include <vector>
+
+#include "base/bfloat16.h"
 
 namespace seer {
 namespace {
@@ -15,9 +16,9 @@ double widen(float x) {
 double widen(double x) {
   return x;
 }
-double widen(std::uint16_t x) {
-  return std::bit_cast<float>(std::uint32_t{x} << 16);
-}  // bfloat16
+double widen(std::uint16_t bfloat16) {
+  return bfloat16_to_float(bfloat16);
+}
 
 // The blocks of a row that at least one of its queries may see: the last query sees the most keys.
 std::int64_t count_visible(const SelectBlocksParams& params, std::int64_t q_block) {
