@@ -8,8 +8,8 @@
 #include <string_view>
 #include <system_error>
 
+#include "base/config_fields.h"
 #include "base/quote.h"
-#include "model/config_fields.h"
 #include "model/config_reader.h"
 #include "model/rope_config.h"
 

@@ -8,10 +8,10 @@
 #include <utility>
 
 #include "model/layers.h"
-#include "model/rope.h"
 #include "model/self_attention.h"
 #include "model/weights.h"
 #include "seer/model.h"
+#include "seer/rope.h"
 
 namespace seer {
 namespace {

@@ -1,4 +1,4 @@
-#include "model/rope.h"
+#include "seer/rope.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
@@ -91,9 +91,10 @@ Rope make_rope(const RopeConfig& config, std::int64_t head_dim) {
   return {.inv_freq = std::move(inv_freq), .attention_scale = 1.0};
 }
 
-RopeTable rope_table(const Rope& rope, std::int64_t first_position, std::int64_t num_positions) {
+RopeTable rope_table(const Rope& rope, std::int64_t first_position, std::int64_t num_positions,
+                     std::int64_t step) {
   const at::Tensor positions =
-      at::arange(first_position, first_position + num_positions, at::kFloat);
+      at::arange(first_position, first_position + num_positions * step, step, at::kFloat);
   const at::Tensor angles = positions.unsqueeze(1) * rope.inv_freq;
   RopeTable table{.cos = angles.cos(), .sin = angles.sin()};
   if (rope.attention_scale != 1.0) {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "model/config_fields.h"
+#include "base/config_fields.h"
 #include "seer/config.h"
 
 namespace seer {

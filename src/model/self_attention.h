@@ -8,8 +8,8 @@
 #include <span>
 
 #include "model/layers.h"
-#include "model/rope.h"
 #include "seer/model.h"
+#include "seer/rope.h"
 
 namespace seer {
 

@@ -1,5 +1,5 @@
 // Frequencies and factors as transformers 5.23 computes them (LlamaRotaryEmbedding), float32.
-#include "model/rope.h"
+#include "seer/rope.h"
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>

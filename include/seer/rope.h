@@ -22,7 +22,9 @@ struct RopeTable {
   at::Tensor cos, sin;  // float32 [positions, head_dim / 2], attention_scale applied
 };
 
-RopeTable rope_table(const Rope& rope, std::int64_t first_position, std::int64_t num_positions);
+// Row i is for position first_position + i * step.
+RopeTable rope_table(const Rope& rope, std::int64_t first_position, std::int64_t num_positions,
+                     std::int64_t step = 1);
 
 // Writes x [length, heads, head_dim], turned, to out of the same shape and any strides (not overlapping x); row i is
 // turned by row i of the table. Pairs are (j, j + head_dim / 2). Computed in float32.
