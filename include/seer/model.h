@@ -8,16 +8,15 @@
 #include <span>
 #include <vector>
 
+#include "seer/attention.h"
 #include "seer/checkpoint.h"
 #include "seer/config.h"
 
 namespace seer {
 
-enum class AttentionBackend { kSeer, kSdpa };
-
 struct ModelOptions {
   at::ScalarType dtype = at::kFloat;  // of weights and activations: float32 or bfloat16
-  AttentionBackend attention = AttentionBackend::kSeer;
+  AttentionBackend attention = AttentionBackend::kSeer;  // of dense attention
 };
 
 // Keys (after RoPE) and values of every layer for the tokens seen so far, preallocated for `capacity` tokens.
@@ -60,12 +59,16 @@ class Model {
   const ModelOptions& options() const;
 
   // Runs tokens [batch, length] (int64, on the CPU) after the cache's and appends to it. Returns the hidden states after
-  // the final norm, [batch, length, hidden_size]: inference tensors, which autograd knows nothing of.
-  at::Tensor forward(const at::Tensor& tokens, KvCache& cache) const;
+  // the final norm, [batch, length, hidden_size]: inference tensors, which autograd knows nothing of. `attention` is how
+  // the layers attend; null: densely. With one, batch is 1, and its begin() was called.
+  at::Tensor forward(const at::Tensor& tokens, KvCache& cache,
+                     Attention* attention = nullptr) const;
   // The same for sequences of different lengths, each a [length] with a cache of its own (batch 1): they are packed
-  // without padding, so that none sees another. Returns [length, hidden_size] of each.
+  // without padding, so that none sees another. `attentions` is empty or has one for each sequence. Returns
+  // [length, hidden_size] of each.
   std::vector<at::Tensor> forward_each(const std::vector<at::Tensor>& tokens,
-                                       std::span<KvCache> caches) const;
+                                       std::span<KvCache> caches,
+                                       std::span<Attention* const> attentions = {}) const;
   // float32 logits [..., vocab_size] of hidden states [..., hidden_size].
   at::Tensor logits(const at::Tensor& hidden) const;
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <utility>
 
+#include "attention/dense_attention.h"
 #include "model/layers.h"
 #include "model/self_attention.h"
 #include "model/weights.h"
@@ -86,6 +87,7 @@ struct Model::Impl {
   RmsNorm final_norm;
   Linear output;
   Rope rope;
+  mutable DenseAttention dense;
 
   Impl(const ModelConfig& config, const Checkpoint& checkpoint, const ModelOptions& options);
 
@@ -98,7 +100,7 @@ struct Model::Impl {
 
 Model::Impl::Impl(const ModelConfig& model_config, const Checkpoint& checkpoint,
                   const ModelOptions& model_options)
-    : config(model_config), options(model_options) {
+    : config(model_config), options(model_options), dense(model_options.attention) {
   TORCH_CHECK(options.dtype == at::kFloat || options.dtype == at::kBFloat16,
               "dtype: expected float32 or bfloat16, got ", options.dtype);
   check_tensors(config, checkpoint);
@@ -151,7 +153,7 @@ at::Tensor Model::Impl::run(const at::Tensor& tokens,
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const DecoderLayer& layer = layers[i];
     hidden.add_(layer.attention(layer.attention_norm(hidden), rope_rows, sequences,
-                                static_cast<std::int64_t>(i), options.attention));
+                                static_cast<std::int64_t>(i)));
     hidden.add_(layer.mlp(layer.mlp_norm(hidden)));
   }
   return final_norm(hidden);
@@ -171,12 +173,15 @@ const ModelOptions& Model::options() const {
   return impl_->options;
 }
 
-at::Tensor Model::forward(const at::Tensor& tokens, KvCache& cache) const {
+at::Tensor Model::forward(const at::Tensor& tokens, KvCache& cache, Attention* attention) const {
   const c10::InferenceMode inference;
   impl_->check_tokens(tokens);
   TORCH_CHECK(tokens.dim() == 2 && tokens.size(0) == cache.batch(),
               "tokens: expected [batch, length] with batch ", cache.batch(),
               " (as the cache), got ", tokens.sizes());
+  TORCH_CHECK(attention == nullptr || tokens.size(0) == 1,
+              "attention: expected batch 1, since it is that of one sequence, got ",
+              tokens.size(0));
   const std::int64_t length = tokens.size(1);
   impl_->check_cache(cache, length);
   std::vector<SequenceRows> sequences;
@@ -185,7 +190,8 @@ at::Tensor Model::forward(const at::Tensor& tokens, KvCache& cache) const {
                          .cache_row = row,
                          .first = row * length,
                          .length = length,
-                         .past = cache.length()});
+                         .past = cache.length(),
+                         .attention = attention != nullptr ? attention : &impl_->dense});
   }
   const at::Tensor hidden = impl_->run(tokens.reshape({-1}), sequences);
   cache.advance(length);
@@ -193,8 +199,12 @@ at::Tensor Model::forward(const at::Tensor& tokens, KvCache& cache) const {
 }
 
 std::vector<at::Tensor> Model::forward_each(const std::vector<at::Tensor>& tokens,
-                                            std::span<KvCache> caches) const {
+                                            std::span<KvCache> caches,
+                                            std::span<Attention* const> attentions) const {
   const c10::InferenceMode inference;
+  TORCH_CHECK(attentions.empty() || attentions.size() == tokens.size(),
+              "attentions: expected none or one for each of the ", tokens.size(),
+              " sequences, got ", attentions.size());
   TORCH_CHECK(tokens.size() == caches.size(), "caches: expected one for each of the ",
               tokens.size(), " sequences, got ", caches.size());
   std::vector<SequenceRows> sequences;
@@ -210,7 +220,8 @@ std::vector<at::Tensor> Model::forward_each(const std::vector<at::Tensor>& token
                          .cache_row = 0,
                          .first = first,
                          .length = length,
-                         .past = caches[i].length()});
+                         .past = caches[i].length(),
+                         .attention = attentions.empty() ? &impl_->dense : attentions[i]});
     first += length;
   }
   std::vector<at::Tensor> hidden;

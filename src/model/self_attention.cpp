@@ -2,13 +2,11 @@
 
 #include <ATen/ops/empty.h>
 
-#include "model/dense_attention.h"
-
 namespace seer {
 
 at::Tensor SelfAttention::operator()(const at::Tensor& x, const RopeTable& table,
-                                     std::span<const SequenceRows> sequences, std::int64_t layer,
-                                     AttentionBackend backend) const {
+                                     std::span<const SequenceRows> sequences,
+                                     std::int64_t layer) const {
   const std::int64_t rows = x.size(0);
   // [rows, q heads + 2 kv heads, head_dim]
   const at::Tensor projected = qkv(x).view({rows, num_q_heads + 2 * num_kv_heads, head_dim});
@@ -35,9 +33,16 @@ at::Tensor SelfAttention::operator()(const at::Tensor& x, const RopeTable& table
                keys.narrow(1, sequence.past, sequence.length).transpose(0, 1));
     values.narrow(1, sequence.past, sequence.length).copy_(rows_of(new_v).transpose(0, 1));
 
-    const at::Tensor out = dense_attention(rows_of(q).transpose(0, 1).unsqueeze(0),
-                                           keys.narrow(1, 0, kv_len).unsqueeze(0),
-                                           values.narrow(1, 0, kv_len).unsqueeze(0), backend)
+    const auto by_head = [&](const at::Tensor& packed) {  // [1, heads, length, head_dim]
+      return rows_of(packed).transpose(0, 1).unsqueeze(0);
+    };
+    const at::Tensor out = sequence.attention
+                               ->attend({.layer = layer,
+                                         .q_before_rope = by_head(unturned_q),
+                                         .k_before_rope = by_head(unturned_k),
+                                         .q = by_head(q),
+                                         .k = keys.narrow(1, 0, kv_len).unsqueeze(0),
+                                         .v = values.narrow(1, 0, kv_len).unsqueeze(0)})
                                .squeeze(0)
                                .transpose(0, 1);  // [length, q heads, head_dim]
     if (sequences.size() == 1) {

@@ -20,6 +20,7 @@ struct SequenceRows {
   std::int64_t first;      // packed row
   std::int64_t length;
   std::int64_t past;  // tokens in the cache before these
+  Attention* attention;
 };
 
 struct SelfAttention {
@@ -30,8 +31,7 @@ struct SelfAttention {
 
   // x [rows, hidden]; the table has a row for each. Writes keys and values of `layer` to the caches behind `past`.
   at::Tensor operator()(const at::Tensor& x, const RopeTable& table,
-                        std::span<const SequenceRows> sequences, std::int64_t layer,
-                        AttentionBackend backend) const;
+                        std::span<const SequenceRows> sequences, std::int64_t layer) const;
 };
 
 }  // namespace seer

@@ -1,4 +1,4 @@
-#include "model/dense_attention.h"
+#include "attention/dense_attention.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>

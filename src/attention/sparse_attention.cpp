@@ -1,0 +1,224 @@
+#include "seer/sparse_attention.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/softmax.h>
+
+#include <chrono>
+#include <optional>
+#include <stdexcept>
+
+#include "attention/dense_attention.h"
+#include "attention/key_representatives.h"
+#include "base/selection_policy.h"
+#include "seer/ops.h"
+#include "selection/block_selector.h"
+
+namespace seer {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// Adds the time it lives to a sum of seconds.
+class Stopwatch {
+ public:
+  explicit Stopwatch(double& seconds) : seconds_(seconds) {}
+  ~Stopwatch() { seconds_ += std::chrono::duration<double>(Clock::now() - start_).count(); }
+  Stopwatch(const Stopwatch&) = delete;
+  Stopwatch& operator=(const Stopwatch&) = delete;
+
+ private:
+  double& seconds_;
+  Clock::time_point start_ = Clock::now();
+};
+
+// Mean pooling as a gate without weights.
+GateSet meanpool_gates(const ModelConfig& model, std::int64_t block_size) {
+  GateConfig config = default_gate_config("Qavg_Kavg", model, block_size);
+  config.project_queries = config.project_keys = false;
+  config.key_heads = KeyHeads::kKv;
+  return GateSet(config, model);
+}
+
+}  // namespace
+
+Attention::~Attention() = default;
+void Attention::begin(std::int64_t /*past*/, std::int64_t /*length*/) {}
+
+struct SparseAttention::Impl {
+  SelectionPolicy policy;
+  SparseAttentionOptions options;
+  std::optional<GateSet> own_gates;  // of meanpool
+  const GateSet* gates = nullptr;
+  std::optional<BlockSelector> selector;
+  std::vector<KeyRepresentatives> keys;  // by layer, where gates score
+  std::int64_t num_layers;
+  std::int64_t prompt_length = 0;
+  std::vector<BlockCount> counts;
+  double selection_seconds = 0, attention_seconds = 0;
+
+  Impl(const ModelConfig& model, std::string_view text, const GateSet* given,
+       SparseAttentionOptions given_options)
+      : policy(SelectionPolicy::parse(text)),
+        options(std::move(given_options)),
+        num_layers(model.num_layers),
+        counts(static_cast<std::size_t>(model.num_layers)) {
+    if (options.min_context < 0) {
+      throw std::invalid_argument("min context " + std::to_string(options.min_context) +
+                                  ": expected 0 or more tokens");
+    }
+    if (policy.start_layer > num_layers) {
+      throw std::invalid_argument(
+          "policy '" + policy.to_string() + "': start_layer=" + std::to_string(policy.start_layer) +
+          ": expected at most " + std::to_string(num_layers) + ", the layers of the model");
+    }
+    const CalibrationTable* calibration = nullptr;
+    if (policy.source == PolicySource::kGate) {
+      if (given == nullptr) {
+        throw std::invalid_argument("policy '" + policy.to_string() +
+                                    "': needs gates; name an adapter's folder with --gates");
+      }
+      if (given->num_layers() != num_layers) {
+        throw std::invalid_argument("gates: expected those of " + std::to_string(num_layers) +
+                                    " layers (as the model), got " +
+                                    std::to_string(given->num_layers()));
+      }
+      gates = given;
+      calibration = &given->config().calibration;
+    }
+    if (policy.source == PolicySource::kMeanpool) {
+      own_gates.emplace(meanpool_gates(model, options.block_size));
+      gates = &*own_gates;
+    }
+    if (gates != nullptr) {
+      options.block_size = gates->config().block_size;
+      keys.resize(static_cast<std::size_t>(num_layers));
+    }
+    if (policy.source != PolicySource::kDense) selector.emplace(policy, calibration);
+  }
+
+  bool is_too_short() const {
+    return policy.source != PolicySource::kDense && prompt_length < options.min_context;
+  }
+
+  // float32 [1, heads, q blocks, kv blocks]; a map of a pair that is not visible is never looked at.
+  at::Tensor scores(const AttentionCall& call, const BlockGrid& grid) const {
+    switch (policy.source) {
+      case PolicySource::kDense: break;
+      case PolicySource::kStreaming: return streaming_scores(grid);
+      case PolicySource::kRandom:
+        return random_scores(grid, options.seed, call.layer, call.q.size(1));
+      case PolicySource::kOracle: {
+        const at::Tensor map =
+            std::get<2>(attention_with_block_map(call.q, call.k, call.v, grid.block_size));
+        return selector->needs_probabilities()
+                   ? map / map.sum(-1, /*keepdim=*/true).clamp_min(1e-30)
+                   : map;
+      }
+      case PolicySource::kGate:
+      case PolicySource::kMeanpool: {
+        const Gate& gate = gates->layer(call.layer);
+        const at::Tensor logits = gate.block_logits(
+            gate.query_representatives(call.q_before_rope, call.past()),
+            keys[static_cast<std::size_t>(call.layer)].all(gate), grid.q_len, grid.kv_len);
+        return selector->needs_probabilities() ? at::softmax(logits, -1) : logits;
+      }
+    }
+    throw std::logic_error("SparseAttention: a dense policy has no scores");
+  }
+
+  at::Tensor dense(const AttentionCall& call, const BlockGrid& grid, bool is_prompt) {
+    if (is_prompt) {
+      BlockCount& count = counts.at(static_cast<std::size_t>(call.layer));
+      count.kept += grid.visible() * call.q.size(1);
+      count.visible += grid.visible() * call.q.size(1);
+      if (options.on_mask) options.on_mask(call, at::Tensor());
+    }
+    const Stopwatch watch(attention_seconds);
+    return dense_attention(call.q, call.k, call.v, AttentionBackend::kSeer);
+  }
+
+  at::Tensor attend(const AttentionCall& call) {
+    const BlockGrid grid{
+        .q_len = call.q_len(), .kv_len = call.kv_len(), .block_size = options.block_size};
+    const bool is_prompt = call.past() < prompt_length;
+    const bool is_sparse_layer =
+        policy.source != PolicySource::kDense && call.layer >= policy.start_layer;
+    if (is_sparse_layer && gates != nullptr) {
+      const Stopwatch watch(selection_seconds);
+      keys[static_cast<std::size_t>(call.layer)].append(call.k_before_rope,
+                                                        gates->layer(call.layer));
+    }
+    if (!is_sparse_layer || !is_prompt || is_too_short()) return dense(call, grid, is_prompt);
+
+    at::Tensor mask;
+    {
+      const Stopwatch watch(selection_seconds);
+      mask = selector->select(scores(call, grid), grid, prompt_length, call.layer);
+      const std::int64_t same = call.q.size(1) / mask.size(1);
+      BlockCount& count = counts.at(static_cast<std::size_t>(call.layer));
+      count.kept += mask.sum().item<std::int64_t>() * same;
+      count.visible += grid.visible() * call.q.size(1);
+    }
+    if (options.on_mask) options.on_mask(call, mask);
+    const Stopwatch watch(attention_seconds);
+    return std::get<0>(block_sparse_attention(call.q, call.k, call.v, mask, grid.block_size));
+  }
+};
+
+SparseAttention::SparseAttention(const ModelConfig& model, std::string_view policy,
+                                 const GateSet* gates, SparseAttentionOptions options)
+    : impl_(std::make_unique<Impl>(model, policy, gates, std::move(options))) {}
+SparseAttention::~SparseAttention() = default;
+
+void SparseAttention::begin(std::int64_t past, std::int64_t length) {
+  for (std::size_t layer = 0; layer < impl_->keys.size(); ++layer) {
+    // Layers before start_layer keep no keys.
+    if (static_cast<std::int64_t>(layer) < impl_->policy.start_layer) continue;
+    impl_->keys[layer].truncate(past, impl_->gates->layer(static_cast<std::int64_t>(layer)));
+  }
+  impl_->prompt_length = length;
+}
+
+std::int64_t SparseAttention::past_multiple() const {
+  return impl_->options.block_size;
+}
+
+at::Tensor SparseAttention::attend(const AttentionCall& call) {
+  return impl_->attend(call);
+}
+
+std::string SparseAttention::policy() const {
+  return impl_->policy.to_string();
+}
+
+bool SparseAttention::is_too_short() const {
+  return impl_->is_too_short();
+}
+
+const std::vector<BlockCount>& SparseAttention::counts() const {
+  return impl_->counts;
+}
+
+BlockCount SparseAttention::total_count() const {
+  BlockCount total;
+  for (const BlockCount& count : impl_->counts) {
+    total.kept += count.kept;
+    total.visible += count.visible;
+  }
+  return total;
+}
+
+void SparseAttention::reset_counts() {
+  impl_->counts.assign(impl_->counts.size(), BlockCount());
+  impl_->selection_seconds = impl_->attention_seconds = 0;
+}
+
+double SparseAttention::selection_seconds() const {
+  return impl_->selection_seconds;
+}
+
+double SparseAttention::attention_seconds() const {
+  return impl_->attention_seconds;
+}
+
+}  // namespace seer

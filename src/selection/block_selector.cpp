@@ -1,0 +1,115 @@
+#include "selection/block_selector.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/masked_select.h>
+#include <ATen/ops/tensor.h>
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "seer/ops.h"
+
+namespace seer {
+namespace {
+
+bool has_probabilities(PolicySource source) {
+  return source == PolicySource::kGate || source == PolicySource::kOracle ||
+         source == PolicySource::kMeanpool;
+}
+
+// Thresholds differ between heads and select_blocks() takes one: it gets 1 for a chosen block, 0 for another, and this.
+constexpr double kBetween = 0.5;
+
+// [1, heads, 1, 1]: the calibrated thresholds of a layer.
+at::Tensor head_thresholds(const CalibrationTable& calibration, double density,
+                           std::int64_t prompt_length, std::int64_t layer, std::int64_t heads) {
+  std::vector<float> thresholds;
+  for (std::int64_t head = 0; head < heads; ++head) {
+    thresholds.push_back(
+        static_cast<float>(calibration.threshold_for(density, prompt_length, layer, head)));
+  }
+  return at::tensor(thresholds, at::kFloat).view({1, heads, 1, 1});
+}
+
+// What all but `density` of the visible scores are at most; below every score where nothing is to go.
+at::Tensor quantile_threshold(const at::Tensor& scores, const BlockGrid& grid, double density) {
+  const at::Tensor visible = at::masked_select(scores, grid.visible_mask());
+  const auto dropped =
+      static_cast<std::int64_t>(std::floor((1 - density) * static_cast<double>(visible.numel())));
+  if (dropped == 0) return at::full({}, -1.0f);
+  return std::get<0>(visible.kthvalue(dropped));
+}
+
+// The rows among the last `dense_rows` of the prompt that are in this call.
+std::int64_t dense_rows_here(std::int64_t dense_rows, const BlockGrid& grid,
+                             std::int64_t prompt_length) {
+  const std::int64_t prompt_blocks = (prompt_length + grid.block_size - 1) / grid.block_size;
+  return std::clamp<std::int64_t>(grid.kv_blocks() - (prompt_blocks - dense_rows), 0,
+                                  grid.q_blocks());
+}
+
+}  // namespace
+
+BlockSelector::BlockSelector(const SelectionPolicy& policy, const CalibrationTable* calibration)
+    : policy_(policy), calibration_(calibration) {
+  if (policy_.rule == PolicyRule::kNone) {
+    throw std::invalid_argument("policy '" + policy_.to_string() + "': has no rule to select by");
+  }
+  const bool is_density = policy_.rule == PolicyRule::kDensity;
+  if (needs_probabilities() && !has_probabilities(policy_.source)) {
+    if (!is_density) {
+      throw std::invalid_argument("policy '" + policy_.to_string() +
+                                  "': " + std::string(policy_source_name(policy_.source)) +
+                                  " has an order of blocks and no probabilities; expected one of "
+                                  "ratio, budget, density");
+    }
+  }
+  if (policy_.source == PolicySource::kGate && is_density && policy_.value < 1 &&
+      (calibration_ == nullptr || calibration_->empty())) {
+    throw std::invalid_argument("policy '" + policy_.to_string() +
+                                "': the gates have no calibration table; run 'seer calibrate' on "
+                                "the adapter, or use ratio, "
+                                "threshold, mass or budget");
+  }
+  // Beside them a threshold may leave a row with nothing, and what a calibration was measured with holds.
+  if (is_density) {
+    policy_.sink = std::max<std::int64_t>(policy_.sink, 1);
+    policy_.local = std::max<std::int64_t>(policy_.local, 1);
+  }
+  // An order gives a density by the number of blocks a row.
+  if (is_density && !has_probabilities(policy_.source)) policy_.rule = PolicyRule::kRatio;
+}
+
+bool BlockSelector::needs_probabilities() const {
+  return policy_.rule == PolicyRule::kThreshold || policy_.rule == PolicyRule::kMass ||
+         policy_.rule == PolicyRule::kDensity;
+}
+
+at::Tensor BlockSelector::select(const at::Tensor& scores, const BlockGrid& grid,
+                                 std::int64_t prompt_length, std::int64_t layer) const {
+  SelectionPolicy rule = policy_;
+  rule.source = PolicySource::kGate;  // what select_blocks() calls scores, wherever they are from
+  rule.start_layer = 0;
+  rule.dense_rows = dense_rows_here(policy_.dense_rows, grid, prompt_length);
+  at::Tensor ranked = scores;
+  if (rule.rule == PolicyRule::kRatio) {
+    const std::int64_t blocks = (prompt_length + grid.block_size - 1) / grid.block_size;
+    rule.rule = PolicyRule::kBudget;
+    rule.budget = blocks_of_ratio(policy_.value, blocks) * grid.block_size;
+  } else if (rule.rule == PolicyRule::kDensity) {
+    const at::Tensor threshold =
+        policy_.source == PolicySource::kGate && policy_.value < 1
+            ? head_thresholds(*calibration_, policy_.value, prompt_length, layer, scores.size(1))
+            : quantile_threshold(scores, grid, policy_.value);
+    ranked = (scores > threshold).to(at::kFloat);
+    rule.rule = PolicyRule::kThreshold;
+    rule.value = kBetween;
+  }
+  return select_blocks(ranked, rule.to_string(), grid.q_len, grid.kv_len, grid.block_size);
+}
+
+}  // namespace seer
