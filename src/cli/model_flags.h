@@ -16,7 +16,7 @@ struct ModelFlags {
   std::string model;
   std::string dtype = "float32";
   std::string attention = "seer";
-  std::int64_t prefill_chunk = 2048;
+  std::int64_t prefill_chunk = kDefaultPrefillChunk;
   int threads = 0;  // 0: as LibTorch chooses
 };
 
