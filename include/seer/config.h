@@ -29,6 +29,9 @@ struct RopeConfig {
   bool truncate = true;                          // yarn: round the correction range to integers
 };
 
+// Tokens of a prompt that go through the layers at once, unless another number is asked for.
+inline constexpr std::int64_t kDefaultPrefillChunk = 2048;
+
 struct ModelConfig {
   ModelFamily family = ModelFamily::kLlama;
   std::string name;  // folder name or _name_or_path

@@ -43,7 +43,7 @@ struct GenerateOptions {
   SamplingOptions sampling;
   std::int64_t max_new_tokens = 256;
   std::vector<std::string> stop;  // generation ends before the first of these in the text
-  std::int64_t prefill_chunk = 2048;
+  std::int64_t prefill_chunk = kDefaultPrefillChunk;
 };
 
 enum class FinishReason { kEndToken, kStopString, kMaxNewTokens, kContextFull, kInterrupted };

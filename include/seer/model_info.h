@@ -12,9 +12,6 @@
 
 namespace seer {
 
-inline constexpr std::int64_t kDefaultPrefillChunk =
-    2048;  // tokens of a prompt that go through the layers at once
-
 // How a model is meant to be run.
 struct RunShape {
   std::int64_t context =

@@ -14,9 +14,9 @@
 namespace seer {
 
 struct ScoreOptions {
-  std::vector<std::int64_t> positions;   // from 0; those to report on. Empty: the last
-  std::int64_t prefill_chunk = 2048;     // tokens that run through the model at once
-  std::function<void()> between_chunks;  // may throw, to give up
+  std::vector<std::int64_t> positions;                // from 0; those to report on. Empty: the last
+  std::int64_t prefill_chunk = kDefaultPrefillChunk;  // tokens that run through the model at once
+  std::function<void()> between_chunks;               // may throw, to give up
 };
 
 // The logits after the tokens up to and including `position`.

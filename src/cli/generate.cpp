@@ -19,6 +19,7 @@
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
 #include "seer/chat_template.h"
+#include "seer/hub.h"
 #include "seer/token_file.h"
 
 namespace seer::cli {
@@ -56,8 +57,8 @@ void check_flags(const GenerateFlags& flags) {
 }
 
 // The model folder's tokenizer; absent where there is none and ids suffice.
-std::optional<Tokenizer> tokenizer_for(const GenerateFlags& flags) {
-  const std::filesystem::path folder = flags.model.folder;
+std::optional<Tokenizer> tokenizer_for(const GenerateFlags& flags,
+                                       const std::filesystem::path& folder) {
   if (!flags.tokens.empty() && !std::filesystem::exists(folder / "tokenizer.json")) {
     return std::nullopt;
   }
@@ -130,9 +131,8 @@ std::optional<std::string> next_line() {
   return line;
 }
 
-int converse(Generator& generator, const Tokenizer& tokenizer, const GenerateFlags& flags,
-             std::optional<std::string> only_prompt) {
-  const ChatTemplate chat = ChatTemplate::load(flags.model.folder);
+int converse(Generator& generator, const Tokenizer& tokenizer, const ChatTemplate& chat,
+             const GenerateFlags& flags, std::optional<std::string> only_prompt) {
   std::vector<ChatMessage> messages;
   if (!flags.system.empty()) messages.push_back({.role = "system", .content = flags.system});
   const bool once = only_prompt.has_value();
@@ -158,11 +158,15 @@ int generate(const GenerateFlags& flags) {
   std::vector<std::vector<TokenId>> prompts;
   if (!flags.tokens.empty()) prompts = read_token_file(flags.tokens);
 
-  const std::optional<Tokenizer> tokenizer = tokenizer_for(flags);
-  const Model model = load_model(flags.model);
+  const std::filesystem::path folder = resolve_model(flags.model.model);
+  const std::optional<Tokenizer> tokenizer = tokenizer_for(flags, folder);
+  // Before the weights, which may take minutes to load.
+  std::optional<ChatTemplate> chat;
+  if (flags.chat) chat = ChatTemplate::load(folder);
+  const Model model = load_model(flags.model, folder);
   watch_for_interrupt();
   Generator generator(model, tokenizer ? &*tokenizer : nullptr);
-  if (flags.chat) return converse(generator, *tokenizer, flags, prompt);
+  if (chat) return converse(generator, *tokenizer, *chat, flags, prompt);
   if (prompt) prompts = {tokenizer->encode(*prompt)};
   for (const std::vector<TokenId>& tokens : prompts) {
     generate_once(generator, tokens, flags, tokenizer.has_value());

@@ -8,6 +8,8 @@
 #include <string>
 
 #include "cli/interrupt.h"
+#include "cli/model_flags.h"
+#include "seer/hub.h"
 #include "seer/model_info.h"
 
 namespace seer::cli {
@@ -27,7 +29,7 @@ int info(const InfoFlags& flags, const CLI::App& command) {
   }
   std::optional<std::filesystem::path> gates;
   if (!flags.gates.empty()) gates = flags.gates;
-  const ModelInfo found = read_model_info(flags.model, flags.run, gates);
+  const ModelInfo found = read_model_info(resolve_model(flags.model), flags.run, gates);
   std::cout << (flags.json ? model_info_json(found) : model_info_text(found)) << std::flush;
   if (!std::cout) throw std::runtime_error("cannot write the results to standard output");
   for (const std::string& problem : found.problems) std::cerr << "seer: " << problem << std::endl;
@@ -41,7 +43,7 @@ void add_info(CLI::App& app, std::function<int()>& action) {
       app.add_subcommand("info", "Show what a model folder holds and what running it takes");
   auto flags = std::make_shared<InfoFlags>();
   command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  command->add_option("-m,--model", flags->model, "The model's folder")->required();
+  add_model_option(*command, flags->model);
   command->add_option("--gates", flags->gates, "The folder of an adapter with gates for it");
   command->add_option("--context", flags->run.context,
                       "Tokens of each sequence (default: all positions of the model)");

@@ -6,8 +6,10 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
+#include <istream>
 #include <stdexcept>
+#include <system_error>
+#include <vector>
 
 #include "cli/flag_checks.h"
 
@@ -28,9 +30,16 @@ AttentionBackend attention_of(const std::string& name) {
 
 }  // namespace
 
+void add_model_option(CLI::App& command, std::string& model) {
+  command
+      .add_option("-m,--model", model,
+                  "Model folder in Hugging Face layout, or org/name of a model in the cache")
+      ->required();
+}
+
 void add_model_flags(CLI::App& command, ModelFlags& flags) {
   const CLI::Validator integer = number<std::int64_t>("an integer");
-  command.add_option("-m,--model", flags.folder, "Model folder in Hugging Face layout")->required();
+  add_model_option(command, flags.model);
   command.add_option("--dtype", flags.dtype, "Of weights and activations: float32 or bfloat16")
       ->capture_default_str();
   command
@@ -46,7 +55,7 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
       ->check(integer);
 }
 
-Model load_model(const ModelFlags& flags) {
+Model load_model(const ModelFlags& flags, const std::filesystem::path& folder) {
   const ModelOptions options{.dtype = dtype_of(flags.dtype),
                              .attention = attention_of(flags.attention)};
   if (flags.prefill_chunk < 1) {
@@ -58,19 +67,33 @@ Model load_model(const ModelFlags& flags) {
                                 ": expected at least 1");
   }
   if (flags.threads > 0) at::set_num_threads(flags.threads);
-  const std::filesystem::path folder = flags.folder;
   const ModelConfig config = read_model_config(folder);
   return Model(config, Checkpoint::open(folder), options);
 }
 
 std::string read_text_file(const std::string& file) {
-  if (std::filesystem::is_directory(file)) {
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(file, error);
+  if (status.type() == std::filesystem::file_type::not_found) {
+    throw std::runtime_error(file + ": no such file");
+  }
+  if (std::filesystem::is_directory(status)) {
     throw std::runtime_error(file + ": is a folder, expected a text file");
   }
   std::ifstream stream(file, std::ios::binary);
   if (!stream) throw std::runtime_error(file + ": cannot be opened: " + std::strerror(errno));
-  std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (stream.bad()) throw std::runtime_error(file + ": cannot be read");
+  return read_text_stream(stream, file);
+}
+
+std::string read_text_stream(std::istream& stream, const std::string& name) {
+  std::string text;
+  std::vector<char> piece(1 << 16);
+  // read() turns the stream buffer's exceptions into a bad stream.
+  while (stream.read(piece.data(), static_cast<std::streamsize>(piece.size())),
+         stream.gcount() > 0) {
+    text.append(piece.data(), static_cast<std::size_t>(stream.gcount()));
+  }
+  if (stream.bad()) throw std::runtime_error(name + ": cannot be read: " + std::strerror(errno));
   return text;
 }
 

@@ -3,6 +3,8 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdint>
+#include <filesystem>
+#include <iosfwd>
 #include <string>
 
 #include "seer/model.h"
@@ -11,19 +13,25 @@ namespace seer::cli {
 
 // The flags that every verb with a model has.
 struct ModelFlags {
-  std::string folder;
+  std::string model;
   std::string dtype = "float32";
   std::string attention = "seer";
-  std::int64_t prefill_chunk = 2048;
+  std::int64_t prefill_chunk = kDefaultPrefillChunk;
   int threads = 0;  // 0: as LibTorch chooses
 };
 
+// Adds -m,--model: a folder, or org/name of a model in the cache; seer::resolve_model() finds it.
+void add_model_option(CLI::App& command, std::string& model);
+
 void add_model_flags(CLI::App& command, ModelFlags& flags);
 
-// Sets the number of threads and loads the model. Throws std::invalid_argument for a flag's value that is not known.
-Model load_model(const ModelFlags& flags);
+// Sets the number of threads and loads the model that --model was resolved to. Throws std::invalid_argument for a
+// flag's value that is not known.
+Model load_model(const ModelFlags& flags, const std::filesystem::path& folder);
 
 // The text of a file; throws std::runtime_error that names it and says why it cannot be read.
 std::string read_text_file(const std::string& file);
+// The rest of a stream; `name` stands in the message of the std::runtime_error where it cannot be read.
+std::string read_text_stream(std::istream& stream, const std::string& name);
 
 }  // namespace seer::cli

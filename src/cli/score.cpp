@@ -3,6 +3,7 @@
 #include "seer/score.h"
 
 #include <cstdint>
+#include <filesystem>
 #include <iomanip>
 #include <iostream>
 #include <memory>
@@ -13,6 +14,7 @@
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
+#include "seer/hub.h"
 #include "seer/token_file.h"
 
 namespace seer::cli {
@@ -25,12 +27,13 @@ struct ScoreFlags {
   bool json = false;
 };
 
-std::vector<std::vector<TokenId>> sequences_of(const ScoreFlags& flags) {
+std::vector<std::vector<TokenId>> sequences_of(const ScoreFlags& flags,
+                                               const std::filesystem::path& folder) {
   if (flags.tokens.empty() == flags.text_file.empty()) {
     throw std::invalid_argument("score: expected either --tokens or --text-file");
   }
   if (!flags.tokens.empty()) return read_token_file(flags.tokens);
-  return {Tokenizer::load(flags.model.folder).encode(read_text_file(flags.text_file))};
+  return {Tokenizer::load(folder).encode(read_text_file(flags.text_file))};
 }
 
 void print_table(const SequenceScore& score) {
@@ -49,8 +52,9 @@ void print_table(const SequenceScore& score) {
 }
 
 int score(const ScoreFlags& flags) {
-  const std::vector<std::vector<TokenId>> sequences = sequences_of(flags);
-  const Model model = load_model(flags.model);
+  const std::filesystem::path folder = resolve_model(flags.model.model);
+  const std::vector<std::vector<TokenId>> sequences = sequences_of(flags, folder);
+  const Model model = load_model(flags.model, folder);
   watch_for_interrupt();
   const ScoreOptions options{.positions = flags.positions,
                              .prefill_chunk = flags.model.prefill_chunk,

@@ -3,10 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
@@ -16,6 +13,8 @@
 #include <vector>
 
 #include "cli/interrupt.h"
+#include "cli/model_flags.h"
+#include "seer/hub.h"
 #include "seer/tokenizer.h"
 
 namespace seer::cli {
@@ -30,22 +29,6 @@ struct TokenizeFlags {
   bool no_special = false;
   bool decode = false;
 };
-
-std::string read_all(std::istream& in, const std::string& name) {
-  std::string text((std::istreambuf_iterator<char>(in)), {});
-  if (in.bad()) throw std::runtime_error(name + ": cannot be read");
-  return text;
-}
-
-std::string read_file(const std::string& name) {
-  std::error_code error;
-  if (!std::filesystem::exists(name, error)) throw std::runtime_error(name + ": no such file");
-  if (std::filesystem::is_directory(name, error))
-    throw std::runtime_error(name + ": is a folder, expected a text file");
-  std::ifstream in(name, std::ios::binary);
-  if (!in) throw std::runtime_error(name + ": cannot be read (check its permissions)");
-  return read_all(in, name);
-}
 
 // Integers with commas, blanks or brackets between them, as this verb prints them.
 std::vector<TokenId> parse_ids(std::string_view text) {
@@ -64,19 +47,6 @@ std::vector<TokenId> parse_ids(std::string_view text) {
     begin = text.find_first_not_of(kBetween, end);
   }
   return ids;
-}
-
-Tokenizer load_tokenizer(const std::string& folder) {
-  std::error_code error;
-  if (!std::filesystem::exists(folder, error)) {
-    throw std::runtime_error("--model " + folder +
-                             ": no such folder; expected a model folder with tokenizer.json");
-  }
-  if (!std::filesystem::is_directory(folder, error)) {
-    throw std::runtime_error("--model " + folder +
-                             ": not a folder; expected a model folder with tokenizer.json");
-  }
-  return Tokenizer::load(folder);
 }
 
 int decode_ids(const TokenizeFlags& flags, const Tokenizer& tokenizer) {
@@ -116,16 +86,17 @@ int tokenize(const TokenizeFlags& flags, const CLI::App& command) {
   if (flags.decode && (command.count("--text") > 0 || command.count("--text-file") > 0)) {
     throw std::invalid_argument("tokenize --decode: expected --ids and no text");
   }
-  const Tokenizer tokenizer = load_tokenizer(flags.model);
+  const Tokenizer tokenizer = Tokenizer::load(resolve_model(flags.model));
   int code = kExitDone;
   if (flags.decode) {
     code = decode_ids(flags, tokenizer);
   } else if (command.count("--text") > 0) {
     code = encode_text(flags, tokenizer, "--text", flags.text);
   } else if (command.count("--text-file") > 0) {
-    code = encode_text(flags, tokenizer, flags.text_file, read_file(flags.text_file));
+    code = encode_text(flags, tokenizer, flags.text_file, read_text_file(flags.text_file));
   } else {
-    code = encode_text(flags, tokenizer, "standard input", read_all(std::cin, "standard input"));
+    code = encode_text(flags, tokenizer, "standard input",
+                       read_text_stream(std::cin, "standard input"));
   }
   std::cout << std::flush;
   if (!std::cout) throw std::runtime_error("cannot write the results to standard output");
@@ -140,7 +111,7 @@ void add_tokenize(CLI::App& app, std::function<int()>& action) {
   command->footer("Without --text and --text-file the text is read from standard input.");
   auto flags = std::make_shared<TokenizeFlags>();
   command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  command->add_option("--model", flags->model, "A model's folder, with tokenizer.json")->required();
+  add_model_option(*command, flags->model);
   auto* text = command->add_option("--text", flags->text, "The text");
   command->add_option("--text-file", flags->text_file, "A file with the text, UTF-8")
       ->excludes(text);

@@ -206,8 +206,12 @@ FileLock::~FileLock() {
 fs::path resolve_model(const std::string& model, const std::string& revision,
                        const HubSettings& settings) {
   std::error_code error;
-  if (fs::is_directory(model, error)) return model;
-  if (fs::exists(model, error)) {
+  const fs::file_status status = fs::status(model, error);
+  if (fs::is_directory(status)) return model;
+  if (status.type() == fs::file_type::none) {
+    throw std::runtime_error(quote(model) + ": cannot be looked up: " + error.message());
+  }
+  if (fs::exists(status)) {
     throw std::runtime_error(quote(model) +
                              " is no folder: expected a model's folder, with config.json in it");
   }
@@ -227,6 +231,9 @@ fs::path resolve_model(const std::string& model, const std::string& revision,
 }
 
 fs::path resolve_model(const std::string& model) {
+  // A folder needs no cache, so that its settings are not read for it: they may be wrong.
+  std::error_code error;
+  if (fs::is_directory(model, error)) return model;
   return resolve_model(model, "main", hub_settings());
 }
 

@@ -53,10 +53,10 @@ class Info(unittest.TestCase):
     def test_bad_folder(self):
         done = run("info", "--model", str(self.folder / "none"))
         self.assertEqual((done.returncode, done.stdout), (1, ""))
-        self.assertIn("none: no such folder", done.stderr)
+        self.assertIn('none": no such folder', done.stderr)
         done = run("info", "--model", str(self.folder / "config.json"))
         self.assertEqual(done.returncode, 1)
-        self.assertIn("config.json: not a folder", done.stderr)
+        self.assertIn('config.json" is no folder', done.stderr)
         (self.folder / "config.json").unlink()
         self.expect_failed(["has no config.json"])
 

@@ -76,7 +76,7 @@ class Tokenize(unittest.TestCase):
 
     def test_wrong_files(self):
         self.refused(1, "no/such", "no such folder", model="no/such", arguments=["--text", "a"])
-        self.refused(1, "not a folder", model=self.model / "tokenizer.json", arguments=["--text", "a"])
+        self.refused(1, "is no folder", model=self.model / "tokenizer.json", arguments=["--text", "a"])
         self.refused(1, "tokenizer.json: no such file", model=self.folder, arguments=["--text", "a"])
         self.refused(1, "missing.txt: no such file", arguments=["--text-file", "missing.txt"])
         self.refused(1, "is a folder", arguments=["--text-file", str(self.folder)])
