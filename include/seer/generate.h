@@ -70,9 +70,9 @@ struct GenerateCallbacks {
 // Continues prompts of one conversation: what a prompt shares with the tokens before is not computed again.
 class Generator {
  public:
-  // `model` and `tokenizer` must outlive the generator. Without a tokenizer (null) there is no text and no stop
-  // strings.
-  Generator(const Model& model, const Tokenizer* tokenizer);
+  // `model`, `tokenizer` and `attention` must outlive the generator. Without a tokenizer (null) there is no text and no
+  // stop strings; without an attention (null) prompts are dense.
+  Generator(const Model& model, const Tokenizer* tokenizer, Attention* attention = nullptr);
 
   // Throws std::invalid_argument for options, std::runtime_error for a prompt that the model cannot take.
   Generated run(std::span<const TokenId> prompt, const GenerateOptions& options,
@@ -87,6 +87,7 @@ class Generator {
 
   const Model& model_;
   const Tokenizer* tokenizer_;
+  Attention* attention_;
   std::optional<KvCache> cache_;
   std::vector<TokenId> cached_;  // the tokens in the cache
 };

@@ -18,6 +18,7 @@
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
+#include "cli/sparse_flags.h"
 #include "seer/chat_template.h"
 #include "seer/hub.h"
 #include "seer/token_file.h"
@@ -27,6 +28,7 @@ namespace {
 
 struct GenerateFlags {
   ModelFlags model;
+  SparseFlags sparse;
   std::optional<std::string> prompt;
   std::string prompt_file, tokens, system;
   GenerateOptions options;
@@ -86,7 +88,7 @@ void print_speed(const Generated& result) {
   }
 }
 
-void print_json(const Generated& result) {
+void print_json(const Generated& result, const Sparse& sparse) {
   nlohmann::ordered_json line;
   line["text"] = result.text;
   line["new_ids"] = result.tokens;
@@ -99,13 +101,14 @@ void print_json(const Generated& result) {
     line["tokens_per_second"] =
         static_cast<double>(result.tokens.size() - 1) / result.decode_seconds;
   }
+  sparse.add_to(line);
   // Bytes that are no UTF-8 can only come from ids that end inside a character.
   std::cout << line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) << std::endl;
 }
 
 // One continuation, streamed to standard output (ids where there is no tokenizer).
 Generated generate_once(Generator& generator, const std::vector<TokenId>& prompt,
-                        const GenerateFlags& flags, bool as_text) {
+                        const GenerateFlags& flags, const Sparse& sparse, bool as_text) {
   GenerateCallbacks callbacks{.on_text = {}, .on_token = {}, .should_stop = interrupted};
   if (!flags.json && as_text) {
     callbacks.on_text = [](std::string_view text) { std::cout << text << std::flush; };
@@ -114,11 +117,12 @@ Generated generate_once(Generator& generator, const std::vector<TokenId>& prompt
   }
   const Generated result = generator.run(prompt, flags.options, callbacks);
   if (flags.json) {
-    print_json(result);
+    print_json(result, sparse);
   } else {
     std::cout << std::endl;
   }
   print_speed(result);
+  sparse.report();
   if (!std::cout) throw std::runtime_error("cannot write the results to standard output");
   return result;
 }
@@ -132,7 +136,8 @@ std::optional<std::string> next_line() {
 }
 
 int converse(Generator& generator, const Tokenizer& tokenizer, const ChatTemplate& chat,
-             const GenerateFlags& flags, std::optional<std::string> only_prompt) {
+             const GenerateFlags& flags, const Sparse& sparse,
+             std::optional<std::string> only_prompt) {
   std::vector<ChatMessage> messages;
   if (!flags.system.empty()) messages.push_back({.role = "system", .content = flags.system});
   const bool once = only_prompt.has_value();
@@ -143,7 +148,8 @@ int converse(Generator& generator, const Tokenizer& tokenizer, const ChatTemplat
     messages.push_back({.role = "user", .content = *line});
     const std::string text = chat.render(messages, /*add_generation_prompt=*/true);
     const Generated answer = generate_once(
-        generator, tokenizer.encode(text, /*add_special_tokens=*/false), flags, /*as_text=*/true);
+        generator, tokenizer.encode(text, /*add_special_tokens=*/false), flags, sparse,
+        /*as_text=*/true);
     messages.push_back({.role = "assistant", .content = answer.text});
     if (once || answer.finish == FinishReason::kInterrupted) break;
   }
@@ -163,13 +169,14 @@ int generate(const GenerateFlags& flags) {
   // Before the weights, which may take minutes to load.
   std::optional<ChatTemplate> chat;
   if (flags.chat) chat = ChatTemplate::load(folder);
+  const Sparse sparse(flags.sparse, read_model_config(folder), flags.options.sampling.seed);
   const Model model = load_model(flags.model, folder);
   watch_for_interrupt();
-  Generator generator(model, tokenizer ? &*tokenizer : nullptr);
-  if (chat) return converse(generator, *tokenizer, *chat, flags, prompt);
+  Generator generator(model, tokenizer ? &*tokenizer : nullptr, sparse.attention());
+  if (chat) return converse(generator, *tokenizer, *chat, flags, sparse, prompt);
   if (prompt) prompts = {tokenizer->encode(*prompt)};
   for (const std::vector<TokenId>& tokens : prompts) {
-    generate_once(generator, tokens, flags, tokenizer.has_value());
+    generate_once(generator, tokens, flags, sparse, tokenizer.has_value());
     if (interrupted()) return kExitInterrupted;
   }
   return kExitDone;
@@ -211,6 +218,7 @@ void add_generate(CLI::App& app, std::function<int()>& action) {
   auto flags = std::make_shared<GenerateFlags>();
   command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_model_flags(*command, flags->model);
+  add_sparse_flags(*command, flags->sparse);
   command->add_option("--prompt", flags->prompt, "Text to continue");
   command->add_option("--prompt-file", flags->prompt_file, "File with the text to continue");
   command->add_option(

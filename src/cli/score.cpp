@@ -7,6 +7,7 @@
 #include <iomanip>
 #include <iostream>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
+#include "cli/sparse_flags.h"
 #include "seer/hub.h"
 #include "seer/token_file.h"
 
@@ -22,6 +24,7 @@ namespace {
 
 struct ScoreFlags {
   ModelFlags model;
+  SparseFlags sparse;
   std::string tokens, text_file;
   std::vector<std::int64_t> positions;
   bool json = false;
@@ -54,18 +57,23 @@ void print_table(const SequenceScore& score) {
 int score(const ScoreFlags& flags) {
   const std::filesystem::path folder = resolve_model(flags.model.model);
   const std::vector<std::vector<TokenId>> sequences = sequences_of(flags, folder);
+  const Sparse sparse(flags.sparse, read_model_config(folder));
   const Model model = load_model(flags.model, folder);
   watch_for_interrupt();
   const ScoreOptions options{.positions = flags.positions,
                              .prefill_chunk = flags.model.prefill_chunk,
-                             .between_chunks = throw_if_interrupted};
+                             .between_chunks = throw_if_interrupted,
+                             .attention = sparse.attention()};
   for (const std::vector<TokenId>& tokens : sequences) {
     const SequenceScore result = score_tokens(model, tokens, options);
     if (flags.json) {
-      std::cout << score_json(model, result) << std::endl;
+      nlohmann::ordered_json line = nlohmann::ordered_json::parse(score_json(model, result));
+      sparse.add_to(line);
+      std::cout << line.dump() << std::endl;
     } else {
       print_table(result);
     }
+    sparse.report();
   }
   if (!std::cout.flush()) throw std::runtime_error("cannot write the results to standard output");
   return kExitDone;
@@ -79,6 +87,7 @@ void add_score(CLI::App& app, std::function<int()>& action) {
   auto flags = std::make_shared<ScoreFlags>();
   command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_model_flags(*command, flags->model);
+  add_sparse_flags(*command, flags->sparse);
   command->add_option(
       "--tokens", flags->tokens,
       "JSON file: a list of ids, a list of such lists, or an object with input_ids");

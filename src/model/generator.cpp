@@ -83,11 +83,11 @@ std::string_view finish_reason_name(FinishReason reason) {
   return "unknown";
 }
 
-Generator::Generator(const Model& model, const Tokenizer* tokenizer)
-    : model_(model), tokenizer_(tokenizer) {}
+Generator::Generator(const Model& model, const Tokenizer* tokenizer, Attention* attention)
+    : model_(model), tokenizer_(tokenizer), attention_(attention) {}
 
 std::vector<float> Generator::step(std::span<const TokenId> tokens) {
-  const at::Tensor hidden = model_.forward(token_row(tokens), *cache_);
+  const at::Tensor hidden = model_.forward(token_row(tokens), *cache_, attention_);
   cached_.insert(cached_.end(), tokens.begin(), tokens.end());
   const at::Tensor logits = model_.logits(hidden[0][-1]).contiguous();
   const auto* const data = logits.const_data_ptr<float>();
@@ -104,6 +104,11 @@ std::optional<std::vector<float>> Generator::prefill(std::span<const TokenId> to
   const std::size_t most = std::min(cached_.size(), tokens.size() - 1);
   std::size_t shared = 0;
   while (shared < most && cached_[shared] == tokens[shared]) ++shared;
+  if (attention_ != nullptr) {
+    const auto multiple = static_cast<std::size_t>(attention_->past_multiple());
+    shared = shared / multiple * multiple;
+    attention_->begin(static_cast<std::int64_t>(shared), static_cast<std::int64_t>(tokens.size()));
+  }
   cached_.resize(shared);
   cache_->truncate(static_cast<std::int64_t>(shared));
   result.reused_tokens = static_cast<std::int64_t>(shared);
@@ -119,7 +124,7 @@ std::optional<std::vector<float>> Generator::prefill(std::span<const TokenId> to
     const std::span<const TokenId> part =
         tokens.subspan(first, std::min(chunk, tokens.size() - first));
     if (first + part.size() == tokens.size()) return step(part);
-    model_.forward(token_row(part), *cache_);
+    model_.forward(token_row(part), *cache_, attention_);
     cached_.insert(cached_.end(), part.begin(), part.end());
   }
   return std::nullopt;  // not reached: there is a last token

@@ -109,10 +109,11 @@ SequenceScore score_tokens(const Model& model, std::span<const TokenId> tokens,
   const at::Tensor row = token_row(tokens);
   KvCache cache(model.config(), 1, length, model.options().dtype);
   Scorer scorer(model, row[0], positions);
+  if (options.attention != nullptr) options.attention->begin(0, length);
   for (std::int64_t first = 0; first < length; first += options.prefill_chunk) {
     if (options.between_chunks) options.between_chunks();
     const std::int64_t count = std::min(options.prefill_chunk, length - first);
-    scorer.take(model.forward(row.narrow(1, first, count), cache)[0], first);
+    scorer.take(model.forward(row.narrow(1, first, count), cache, options.attention)[0], first);
   }
 
   SequenceScore score;
