@@ -17,6 +17,7 @@ struct ScoreOptions {
   std::vector<std::int64_t> positions;                // from 0; those to report on. Empty: the last
   std::int64_t prefill_chunk = kDefaultPrefillChunk;  // tokens that run through the model at once
   std::function<void()> between_chunks;               // may throw, to give up
+  Attention* attention = nullptr;                     // how the layers attend; null: densely
 };
 
 // The logits after the tokens up to and including `position`.
