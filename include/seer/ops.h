@@ -63,7 +63,8 @@ std::tuple<at::Tensor, at::Tensor> attn_with_pooling(const at::Tensor& q, const 
                                                      double scale, std::int64_t block_size = 64);
 
 // Pools x [batch, heads, length, head_dim] over blocks of tokens.
-//   kinds  any of "max", "min", "avg", written together or with commas ("maxminavg", "max,avg")
+//   block_size  a power of two from 1 to 128: gates also pool over parts of a block
+//   kinds       any of "max", "min", "avg", written together or with commas ("maxminavg", "max,avg")
 // The result is their concatenation along the last dimension, always in the order max, min, avg.
 // Returns [batch, heads, ceil(length / block_size), head_dim * number of kinds] in the dtype of x;
 // a partial last block pools its real tokens.

@@ -62,8 +62,8 @@ Kinds check_arguments(const at::Tensor& x, std::int64_t block_size, std::string_
               "pool_blocks: x: expected 4 dimensions [batch, heads, length, "
               "head_dim], got ",
               x.dim());
-  TORCH_CHECK(block_size == 16 || block_size == 32 || block_size == 64 || block_size == 128,
-              "pool_blocks: block_size=", block_size, ": expected 16, 32, 64 or 128");
+  TORCH_CHECK(block_size >= 1 && block_size <= 128 && (block_size & (block_size - 1)) == 0,
+              "pool_blocks: block_size=", block_size, ": expected a power of two from 1 to 128");
   const Kinds parsed = parse_kinds(kinds);
   TORCH_CHECK(x.sym_size(3) <= 1 || x.sym_stride(3) == 1,
               "pool_blocks: x: expected a contiguous "

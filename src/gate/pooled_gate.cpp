@@ -1,0 +1,128 @@
+#include "gate/pooled_gate.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/matmul.h>
+#include <c10/core/InferenceMode.h>
+
+#include <stdexcept>
+
+#include "base/quote.h"
+#include "seer/ops.h"
+
+namespace seer {
+namespace {
+
+constexpr double kNormEps = 1e-6;
+
+// Of each row, then weighted.
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight) {
+  const at::Tensor variance = x.square().mean(-1, /*keepdim=*/true);
+  return x * (variance + kNormEps).rsqrt() * weight.to(x.scalar_type());
+}
+
+// Detached and, where something may be saved for backward, no inference tensor.
+at::Tensor frozen(const at::Tensor& x) {
+  if (x.is_inference() && !c10::InferenceMode::is_enabled()) return x.clone();
+  return x.detach();
+}
+
+void check_input(const Gate& gate, const char* name, const at::Tensor& x, std::int64_t heads,
+                 std::int64_t first_position) {
+  TORCH_CHECK(x.dim() == 4 && x.size(1) == heads && x.size(3) == gate.head_dim(), "gate: ", name,
+              ": expected [batch, ", heads, ", length, ", gate.head_dim(), "], got ", x.sizes());
+  TORCH_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16 ||
+                  x.scalar_type() == at::kDouble,
+              "gate: ", name, ": expected float32, bfloat16 or float64, got ", x.scalar_type());
+  TORCH_CHECK(first_position >= 0, "gate: first_position=", first_position,
+              ": expected at least 0");
+}
+
+void fill_identity(const at::Tensor& map, const GatePooling& pooling, std::int64_t head_dim) {
+  map.zero_();
+  // The average is the last kind.
+  map.narrow(1, (pooling.num_kinds() - 1) * head_dim, head_dim).diagonal(0, 1, 2).fill_(1);
+}
+
+}  // namespace
+
+PooledGate::PooledGate(const GateDesign& design, const GateConfig& config, const ModelConfig& model)
+    : Gate(config, model, design.q.tokens_of(config.block_size),
+           design.k.tokens_of(config.block_size)),
+      design_(design) {
+  const std::int64_t width = config.width;
+  if (config.project_queries) {
+    q_map_ = add_parameter("mask_linear_q.weight",
+                           {num_q_heads(), head_dim() * design.q.num_kinds(), width});
+  }
+  if (config.project_keys) {
+    const std::int64_t heads =
+        config.key_heads == KeyHeads::kQuery ? num_q_heads() : num_kv_heads();
+    k_map_ =
+        add_parameter("mask_linear_k.weight", {heads, head_dim() * design.k.num_kinds(), width});
+  }
+  if (config.qk_norm) {
+    q_norm_ = add_parameter("attngate_qnorm.weight", {width});
+    k_norm_ = add_parameter("attngate_knorm.weight", {width});
+  }
+}
+
+at::Tensor PooledGate::query_representatives(const at::Tensor& q,
+                                             std::int64_t first_position) const {
+  check_input(*this, "q", q, num_q_heads(), first_position);
+  return representatives(q, design_.q, q_tokens(), q_map_, q_norm_, first_position);
+}
+
+at::Tensor PooledGate::key_representatives(const at::Tensor& k, std::int64_t first_position) const {
+  check_input(*this, "k", k, num_kv_heads(), first_position);
+  TORCH_CHECK(first_position % config().block_size == 0, "gate: first_position=", first_position,
+              ": expected a multiple of the block size, ", config().block_size,
+              ", for keys: a block's representatives need all of its tokens");
+  return representatives(k, design_.k, k_tokens(), k_map_, k_norm_, first_position);
+}
+
+at::Tensor PooledGate::representatives(const at::Tensor& x, const GatePooling& pooling,
+                                       std::int64_t tokens, const at::Tensor& map,
+                                       const at::Tensor& norm, std::int64_t first_position) const {
+  const at::ScalarType type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  at::Tensor reps = frozen(x);
+  if (tokens > 1) reps = pool_blocks(reps, tokens, pooling.kinds());
+  reps = reps.to(type);
+  if (map.defined()) {
+    const at::Tensor weight = map.to(type);
+    const std::int64_t group = weight.size(0) / reps.size(1);
+    if (group == 1) {
+      reps = at::matmul(reps, weight);
+    } else {
+      // Each head's representatives meet the maps of its group: [b, kv heads, 1, n, in] x [kv heads, group, in, g].
+      reps = at::matmul(reps.unsqueeze(2),
+                        weight.view({reps.size(1), group, weight.size(1), weight.size(2)}))
+                 .flatten(1, 2);
+    }
+  }
+  if (norm.defined()) reps = rms_norm(reps, norm);
+  return config().use_rope ? turn_representatives(reps, model().rope, first_position, tokens)
+                           : reps;
+}
+
+void PooledGate::initialise(GateInit init, at::Generator& generator) {
+  if (init != GateInit::kIdentity) return Gate::initialise(init, generator);
+  const auto check_side = [&](const char* side, const at::Tensor& map, const GatePooling& pooling) {
+    if (!map.defined()) return;
+    if (!pooling.avg || config().width != head_dim()) {
+      throw std::invalid_argument("gate initialisation identity: design " + quote(config().design) +
+                                  ", width " + std::to_string(config().width) + ": the map of '" +
+                                  side + "' needs avg among its kinds and a width of head_dim, " +
+                                  std::to_string(head_dim()));
+    }
+  };
+  check_side("Q", q_map_, design_.q);
+  check_side("K", k_map_, design_.k);
+  const at::NoGradGuard no_grad;
+  if (q_map_.defined()) fill_identity(q_map_, design_.q, head_dim());
+  if (k_map_.defined()) fill_identity(k_map_, design_.k, head_dim());
+  if (q_norm_.defined()) q_norm_.fill_(1);
+  if (k_norm_.defined()) k_norm_.fill_(1);
+}
+
+}  // namespace seer
