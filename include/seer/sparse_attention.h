@@ -49,7 +49,8 @@ struct BlockCount {
 //   threshold=T  the blocks with a predicted probability above T (gate, oracle, meanpool)
 //   density=D    gate: the threshold of the adapter's calibration table for this prompt's length; oracle and meanpool:
 //                the threshold that keeps D of the visible blocks of each layer of the chunk at hand; streaming and
-//                random: as ratio=D. The first and the last visible block of a row are kept as well
+//                random: as ratio=D. The first and the last visible block of a row are always kept; for gate, oracle and
+//                meanpool they count in D
 // and any of sink=N, local=N (first and last blocks of each row, kept besides), dense_rows=N (last query block rows of
 // the prompt, dense), start_layer=N (layers before it are dense).
 //

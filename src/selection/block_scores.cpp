@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/div.h>
 #include <ATen/ops/empty.h>
 
 #include <algorithm>
@@ -31,10 +32,16 @@ std::int64_t BlockGrid::visible() const {
 }
 
 at::Tensor BlockGrid::visible_mask() const {
-  const at::Tensor rows =
+  return ends_mask(kv_blocks(), 0);
+}
+
+at::Tensor BlockGrid::ends_mask(std::int64_t sink, std::int64_t local) const {
+  const at::Tensor last_keys =
       (at::arange(1, q_blocks() + 1, at::kLong) * block_size).clamp_max(q_len) + (past() - 1);
-  const at::Tensor first_keys = at::arange(kv_blocks(), at::kLong) * block_size;
-  return first_keys.unsqueeze(0) <= rows.unsqueeze(1);
+  const at::Tensor last_blocks =
+      at::div(last_keys, block_size, /*rounding_mode=*/"floor").unsqueeze(1);
+  const at::Tensor blocks = at::arange(kv_blocks(), at::kLong).unsqueeze(0);
+  return (blocks <= last_blocks) & ((blocks < sink) | (blocks > last_blocks - local));
 }
 
 at::Tensor streaming_scores(const BlockGrid& grid) {

@@ -22,6 +22,8 @@ struct BlockGrid {
   std::int64_t visible() const;
   // bool [q_blocks, kv_blocks]
   at::Tensor visible_mask() const;
+  // bool [q_blocks, kv_blocks]: the first `sink` and the last `local` visible blocks of each row.
+  at::Tensor ends_mask(std::int64_t sink, std::int64_t local) const;
 };
 
 // [1, 1, q_blocks, kv_blocks]: the first block highest, then the later the higher.

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -35,9 +36,11 @@ at::Tensor head_thresholds(const CalibrationTable& calibration, double density,
   return at::tensor(thresholds, at::kFloat).view({1, heads, 1, 1});
 }
 
-// What all but `density` of the visible scores are at most; below every score where nothing is to go.
-at::Tensor quantile_threshold(const at::Tensor& scores, const BlockGrid& grid, double density) {
-  const at::Tensor visible = at::masked_select(scores, grid.visible_mask());
+// The threshold that keeps `density` of the visible blocks, those included that `forced` keeps anyway.
+at::Tensor quantile_threshold(const at::Tensor& scores, const BlockGrid& grid,
+                              const at::Tensor& forced, double density) {
+  const at::Tensor ranked = scores.masked_fill(forced, std::numeric_limits<float>::infinity());
+  const at::Tensor visible = at::masked_select(ranked, grid.visible_mask());
   const auto dropped =
       static_cast<std::int64_t>(std::floor((1 - density) * static_cast<double>(visible.numel())));
   if (dropped == 0) return at::full({}, -1.0f);
@@ -104,7 +107,8 @@ at::Tensor BlockSelector::select(const at::Tensor& scores, const BlockGrid& grid
     const at::Tensor threshold =
         policy_.source == PolicySource::kGate && policy_.value < 1
             ? head_thresholds(*calibration_, policy_.value, prompt_length, layer, scores.size(1))
-            : quantile_threshold(scores, grid, policy_.value);
+            : quantile_threshold(scores, grid, grid.ends_mask(policy_.sink, policy_.local),
+                                 policy_.value);
     ranked = (scores > threshold).to(at::kFloat);
     rule.rule = PolicyRule::kThreshold;
     rule.value = kBetween;
