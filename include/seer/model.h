@@ -17,6 +17,9 @@ namespace seer {
 struct ModelOptions {
   at::ScalarType dtype = at::kFloat;  // of weights and activations: float32 or bfloat16
   AttentionBackend attention = AttentionBackend::kSeer;  // of dense attention
+  // The weights of one layer are in memory at a time: each pass reads them from the checkpoint again. logits() is then
+  // an error.
+  bool stream_layers = false;
 };
 
 // Keys (after RoPE) and values of every layer for the tokens seen so far, preallocated for `capacity` tokens.
@@ -24,6 +27,9 @@ class KvCache {
  public:
   KvCache(const ModelConfig& config, std::int64_t batch, std::int64_t capacity,
           at::ScalarType dtype);
+  // For one sequence that runs at once and whose keys nobody needs afterwards: all layers share the room of one.
+  static KvCache one_layer(const ModelConfig& config, std::int64_t capacity, at::ScalarType dtype);
+
   std::int64_t batch() const { return batch_; }
   std::int64_t capacity() const { return capacity_; }
   std::int64_t length() const { return length_; }
@@ -50,6 +56,7 @@ class KvCache {
 class Model {
  public:
   // Checks that the checkpoint holds exactly the tensors the configuration asks for, with their shapes, and loads them.
+  // With stream_layers the checkpoint must outlive the model.
   Model(const ModelConfig& config, const Checkpoint& checkpoint, const ModelOptions& options);
   Model(Model&&) noexcept;
   Model& operator=(Model&&) noexcept;

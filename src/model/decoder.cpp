@@ -4,6 +4,7 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -16,6 +17,10 @@
 
 namespace seer {
 namespace {
+
+// Rows that go through an MLP together: enough for the matrix products, and the wide activations of a long sequence
+// are never whole in memory.
+constexpr std::int64_t kMlpRows = 2048;
 
 struct DecoderLayer {
   RmsNorm attention_norm, mlp_norm;
@@ -88,6 +93,8 @@ struct Model::Impl {
   Linear output;
   Rope rope;
   mutable DenseAttention dense;
+  const Checkpoint* streamed =
+      nullptr;  // where layers are read from at each pass; null: `layers` has them
 
   Impl(const ModelConfig& config, const Checkpoint& checkpoint, const ModelOptions& options);
 
@@ -106,12 +113,16 @@ Model::Impl::Impl(const ModelConfig& model_config, const Checkpoint& checkpoint,
   check_tensors(config, checkpoint);
   const LayerLoader loader(config, checkpoint, options.dtype);
   embedding = loader.tensor("model.embed_tokens.weight");
+  final_norm = loader.norm("model.norm");
+  rope = make_rope(config.rope, config.head_dim);
+  if (options.stream_layers) {
+    streamed = &checkpoint;
+    return;
+  }
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
     layers.push_back(loader.layer(layer));
   }
-  final_norm = loader.norm("model.norm");
   output.weight = config.tie_embeddings ? embedding : loader.tensor("lm_head.weight");
-  rope = make_rope(config.rope, config.head_dim);
 }
 
 void Model::Impl::check_tokens(const at::Tensor& tokens) const {
@@ -150,11 +161,13 @@ at::Tensor Model::Impl::run(const at::Tensor& tokens,
   at::Tensor hidden = at::embedding(embedding, tokens);
   if (hidden.size(0) == 0) return hidden;
   const RopeTable rope_rows = table(sequences);
-  for (std::size_t i = 0; i < layers.size(); ++i) {
-    const DecoderLayer& layer = layers[i];
-    hidden.add_(layer.attention(layer.attention_norm(hidden), rope_rows, sequences,
-                                static_cast<std::int64_t>(i)));
-    hidden.add_(layer.mlp(layer.mlp_norm(hidden)));
+  for (std::int64_t i = 0; i < config.num_layers; ++i) {
+    std::optional<DecoderLayer> loaded;
+    if (streamed != nullptr) loaded = LayerLoader(config, *streamed, options.dtype).layer(i);
+    const DecoderLayer& layer = loaded ? *loaded : layers[static_cast<std::size_t>(i)];
+    hidden.add_(layer.attention(layer.attention_norm(hidden), rope_rows, sequences, i));
+    for (const at::Tensor& rows : hidden.split(kMlpRows))
+      rows.add_(layer.mlp(layer.mlp_norm(rows)));
   }
   return final_norm(hidden);
 }
@@ -237,6 +250,8 @@ std::vector<at::Tensor> Model::forward_each(const std::vector<at::Tensor>& token
 
 at::Tensor Model::logits(const at::Tensor& hidden) const {
   const c10::InferenceMode inference;
+  TORCH_CHECK(impl_->output.weight.defined(),
+              "Model::logits: a model with stream_layers has no output matrix in memory");
   return impl_->output(hidden).to(at::kFloat);
 }
 

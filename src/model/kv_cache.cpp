@@ -1,6 +1,8 @@
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 
+#include <algorithm>
+
 #include "seer/model.h"
 
 namespace seer {
@@ -17,6 +19,17 @@ KvCache::KvCache(const ModelConfig& config, std::int64_t batch, std::int64_t cap
     keys_.push_back(make());
     values_.push_back(make());
   }
+}
+
+KvCache KvCache::one_layer(const ModelConfig& config, std::int64_t capacity, at::ScalarType dtype) {
+  ModelConfig one = config;
+  one.num_layers = std::min<std::int64_t>(config.num_layers, 1);
+  KvCache cache(one, 1, capacity, dtype);
+  cache.keys_.resize(static_cast<std::size_t>(config.num_layers),
+                     cache.keys_.empty() ? at::Tensor() : cache.keys_.front());
+  cache.values_.resize(static_cast<std::size_t>(config.num_layers),
+                       cache.values_.empty() ? at::Tensor() : cache.values_.front());
+  return cache;
 }
 
 void KvCache::truncate(std::int64_t length) {

@@ -1,0 +1,97 @@
+// Trains attention gates on the model's own attention maps: the model is frozen, and each layer's gate learns the block
+// map of its layer (self-distillation).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "seer/gate.h"
+#include "seer/model.h"
+#include "seer/training_data.h"
+
+namespace seer {
+
+// What is compared with the teacher: the row-normalised block map T of attn_with_pooling, whose rows sum to 1. P is the
+// softmax of the gate's logits along each row.
+//   kKl        sum of T (log T - log P), divided by the number of entries (the published loss)
+//   kMse       mean of (P - T)^2
+//   kSmoothL1  mean of Huber's loss of P - T with its corner at 1
+// Entries are all heads, rows and columns of the map, those included that are never visible.
+enum class DistillLoss { kKl, kMse, kSmoothL1 };
+DistillLoss parse_distill_loss(
+    std::string_view name);  // "kl", "mse", "smooth-l1"; throws std::invalid_argument
+std::string_view distill_loss_name(DistillLoss loss);
+
+struct DistillOptions {
+  std::int64_t context = 8192;  // tokens of a sequence
+  std::int64_t batch_size = 1;  // sequences whose gradients make one step
+  std::int64_t steps = 180;
+  double learning_rate = 4e-3;
+  double final_learning_rate = 0;  // the cosine ends here
+  std::int64_t warmup_steps = 10;  // linear
+  double weight_decay = 0;
+  double beta1 = 0.9, beta2 = 0.98, epsilon = 1e-8;  // AdamW
+  double clip_norm = 1.0;  // of the gradient of all gates together; 0: none
+  DistillLoss loss = DistillLoss::kKl;
+  double loss_scale = 10;     // multiplies the sum of the layers' losses
+  double row_slice = 0.25;    // the first rows of a map that are left out: int(row_slice * rows)
+  double recall_ratio = 0.1;  // recall is reported for the ratio rule at this ratio
+  bool stream_layers =
+      false;  // the sequences of a step go through each layer together; see ModelOptions
+  std::int64_t checkpoint_interval = 20;  // steps
+
+  // Throws std::invalid_argument naming the field, its value and what is accepted.
+  void check() const;
+};
+
+// After each step.
+struct DistillProgress {
+  std::int64_t step = 0;  // from 1
+  double loss = 0;        // scaled sum over layers, mean over the step's sequences
+  double learning_rate = 0;
+  double gradient_norm = 0;        // before clipping
+  std::vector<double> layer_loss;  // unscaled
+  std::vector<double>
+      layer_recall;         // share of the teacher's mass in the blocks that the gate would keep
+  std::int64_t tokens = 0;  // since the start, resumed steps included
+  double seconds = 0;       // of this step
+  // One object of JSON, without the line's end.
+  std::string to_json() const;
+};
+
+// Runs the steps. Deterministic: the same model, gates, data, options and number of threads give the same gates, also
+// when training was interrupted and resumed.
+class Distiller {
+ public:
+  // All must outlive the object. `gates` are trained in place.
+  Distiller(const Model& model, GateSet& gates, const TrainingData& data,
+            const DistillOptions& options);
+  ~Distiller();
+  Distiller(const Distiller&) = delete;
+  Distiller& operator=(const Distiller&) = delete;
+
+  std::int64_t step() const;  // steps done
+  bool is_done() const;
+  // Throws std::runtime_error naming the layer where a loss or gradient is not finite: the gates are then as they were
+  // before the step.
+  DistillProgress run_step();
+
+  // A checkpoint is a folder: the gates, the optimizer's moments and what they belong to. Written whole or not at all.
+  void save_checkpoint(const std::filesystem::path& folder) const;
+  // Continues from one. Throws std::runtime_error naming the file, and the setting in which it was made differently.
+  void resume(const std::filesystem::path& folder);
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// Learning rate of a step from 0: linear warm-up, then a cosine down to final_learning_rate.
+double learning_rate_at(const DistillOptions& options, std::int64_t step);
+
+}  // namespace seer
