@@ -9,7 +9,10 @@ from pathlib import Path
 
 
 def run_with_peak(arguments):
-    """(exit code, peak in bytes, standard error). The peak counts mapped pages of files too."""
+    """(exit code, peak in bytes, standard error). The peak counts mapped pages of files too.
+
+    The system's figure is never below the caller's own peak, as a new process starts as a copy of it: keep that small.
+    """
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=errors)
         _, status, usage = os.wait4(process.pid, 0)

@@ -5,7 +5,8 @@ import random
 import struct
 from pathlib import Path
 
-PIECE = 1 << 22  # bytes that are written at once
+VALUES = 1 << 16  # different ones; they repeat through each file
+PIECE = 1 << 22  # bytes that are written at once, more or less
 
 
 def tensor_shapes(shape):
@@ -37,11 +38,11 @@ def write_shard(file, tensors, generator):
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     # bfloat16 values from -0.03 to 0.03: small enough that a model of any depth stays finite.
-    values = [generator.uniform(-0.03, 0.03) for _ in range(PIECE // 2)]
-    piece = b"".join(struct.pack("<f", value)[2:] for value in values)
+    values = b"".join(struct.pack("<f", generator.uniform(-0.03, 0.03))[2:] for _ in range(VALUES))
+    piece = values * (PIECE // len(values))
     with open(file, "wb") as out:
         out.write(struct.pack("<Q", len(text)) + text)
-        for left in range(end, 0, -PIECE):
+        for left in range(end, 0, -len(piece)):
             out.write(piece[:left])
 
 

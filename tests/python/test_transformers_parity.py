@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 from pathlib import Path
 
@@ -95,6 +96,53 @@ def test_logits(name, tmp_path):
         logits = model(torch.tensor([tokens])).logits[0]
     for flags in ([], ["--prefill-chunk", "37"], ["--attention", "sdpa", "--prefill-chunk", "90"]):
         check(seer_scores(tmp_path, tokens, [0, 1, 63, 64, 130, 199], *flags), logits, tokens, 2e-4)
+
+
+def random_case(seed):
+    """A configuration of any family; as CASES."""
+    draw = random.Random(seed)
+    family = draw.choice(["Llama", "Mistral", "Qwen2", "Qwen3"])
+    kv_heads = draw.choice([1, 2, 3, 5])
+    heads = kv_heads * draw.choice([1, 2, 3, 4, 7])
+    head_dim = 2 * draw.randint(3, 40)
+    settings = {"num_attention_heads": heads, "num_key_value_heads": kv_heads, "head_dim": head_dim,
+                "hidden_size": draw.randint(33, 160), "intermediate_size": draw.randint(20, 300),
+                "num_hidden_layers": draw.randint(1, 4), "tie_word_embeddings": draw.random() < 0.5,
+                "rms_norm_eps": draw.choice([1e-6, 1e-5, 1e-3]), "initializer_range": 0.02}
+    if family == "Qwen2":  # its heads fill the width
+        settings["hidden_size"] = heads * head_dim
+        del settings["head_dim"]
+    if family == "Mistral":
+        settings["sliding_window"] = None
+    if family == "Llama":  # transformers wants the width to be a multiple of the heads
+        settings["hidden_size"] = heads * draw.randint(3, 20)
+    if family in ("Llama", "Qwen3"):
+        settings["attention_bias"] = draw.random() < 0.5
+    if family == "Llama":
+        settings["mlp_bias"] = draw.random() < 0.5
+    original = draw.choice([32, 64, 100])
+    rope = draw.choice([
+        {},
+        {"rope_type": "linear", "factor": draw.uniform(1, 8)},
+        {"rope_type": "llama3", "factor": draw.uniform(2, 32), "low_freq_factor": draw.uniform(0.5, 2),
+         "high_freq_factor": draw.uniform(3, 6), "original_max_position_embeddings": original},
+        {"rope_type": "yarn", "factor": draw.uniform(1.5, 8), "beta_fast": draw.uniform(8, 48),
+         "beta_slow": draw.uniform(0.5, 2), "truncate": draw.random() < 0.5,
+         "original_max_position_embeddings": original},
+    ])
+    return f"{family}Config", settings, {"rope_theta": draw.choice([100.0, 1e4, 5e5, 1e6]), **rope}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_configurations(seed, tmp_path):
+    torch.manual_seed(seed)
+    case = random_case(seed)
+    print(case)  # shown where the test fails
+    model = make_model(tmp_path, *case)
+    tokens = torch.randint(VOCAB, (200,)).tolist()
+    with torch.no_grad():
+        logits = model(torch.tensor([tokens])).logits[0]
+    check(seer_scores(tmp_path, tokens, [0, 1, 63, 64, 130, 199], "--prefill-chunk", "77"), logits, tokens, 2e-4)
 
 
 def test_bundled_model(tmp_path):
