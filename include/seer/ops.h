@@ -92,4 +92,26 @@ at::Tensor pool_blocks(const at::Tensor& x, std::int64_t block_size, std::string
 at::Tensor select_blocks(const at::Tensor& scores, std::string_view policy, std::int64_t q_len,
                          std::int64_t kv_len, std::int64_t block_size);
 
+// The operators below are the rest of a decoder layer, for inference. CPU: float32 and bfloat16 with arithmetic in
+// float32, and float64 through the plain reference.
+
+// x [batch, in_features] times the transpose of weight [out_features, in_features], plus bias [out_features]; all of one
+// dtype. Returns [batch, out_features]. Reads the matrix once for the whole batch and is meant for a few rows, as in
+// decoding; for many a matrix product is faster.
+at::Tensor gemv(const at::Tensor& x, const at::Tensor& weight,
+                const std::optional<at::Tensor>& bias = std::nullopt);
+
+// x / sqrt(mean(x^2) + eps) * weight over the last dimension of x, [rows, width] or [rows, groups, width]; weight [width].
+// The normalised row is rounded to the dtype before the weight multiplies it. Returns a contiguous tensor like x.
+at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+
+// Turns x [rows, heads, head_dim] by angles: with i < head_dim / 2 and j = i + head_dim / 2,
+//   out[i] = x[i] cos[i] - x[j] sin[i],  out[j] = x[j] cos[i] + x[i] sin[i]
+//   cos, sin  float32 [rows, head_dim / 2], contiguous
+//   out       like x, written; x itself or without overlap with it
+void rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin, const at::Tensor& out);
+
+// silu(gate) * up of gate_up [rows, 2 * width], which holds gate before up. Returns [rows, width].
+at::Tensor swiglu(const at::Tensor& gate_up);
+
 }  // namespace seer

@@ -1,29 +1,37 @@
 #include "model/layers.h"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/rsqrt.h>
-#include <ATen/ops/silu.h>
 
+#include <cstdint>
 #include <optional>
+#include <vector>
+
+#include "seer/ops.h"
 
 namespace seer {
+namespace {
+
+// Up to here reading the matrix is what takes time; MKL runs such products on one thread.
+constexpr std::int64_t kMostGemvRows = 4;
+
+}  // namespace
 
 at::Tensor RmsNorm::operator()(const at::Tensor& x) const {
-  const at::Tensor wide = x.to(at::kFloat);
-  const at::Tensor mean_square = wide.square().mean(-1, /*keepdim=*/true);
-  return (wide * at::rsqrt(mean_square + eps)).to(x.scalar_type()) * weight;
+  return rms_norm(x, weight, eps);
 }
 
 at::Tensor Linear::operator()(const at::Tensor& x) const {
-  return at::linear(x, weight, bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt);
+  const std::optional<at::Tensor> some_bias =
+      bias.defined() ? std::optional<at::Tensor>(bias) : std::nullopt;
+  const std::int64_t in_features = weight.size(1);
+  if (x.numel() > kMostGemvRows * in_features) return at::linear(x, weight, some_bias);
+  std::vector<std::int64_t> sizes = x.sizes().vec();
+  sizes.back() = weight.size(0);
+  return gemv(x.reshape({-1, in_features}), weight, some_bias).view(sizes);
 }
 
 at::Tensor Mlp::operator()(const at::Tensor& x) const {
-  const at::Tensor both = gate_up(x);
-  const std::int64_t width = both.size(-1) / 2;
-  at::Tensor gate = at::silu(both.narrow(-1, 0, width));
-  return down(gate.mul_(both.narrow(-1, width, width)));
+  return down(swiglu(gate_up(x)));
 }
 
 }  // namespace seer

@@ -12,6 +12,8 @@
 #include <numbers>
 #include <utility>
 
+#include "seer/ops.h"
+
 namespace seer {
 namespace {
 
@@ -103,13 +105,7 @@ RopeTable rope_table(const Rope& rope, std::int64_t first_position, std::int64_t
 }
 
 void apply_rope(const at::Tensor& x, const RopeTable& table, const at::Tensor& out) {
-  const std::int64_t half = x.size(2) / 2;
-  const at::Tensor cos = table.cos.unsqueeze(1);
-  const at::Tensor sin = table.sin.unsqueeze(1);
-  const at::Tensor first = x.narrow(2, 0, half).to(at::kFloat);
-  const at::Tensor second = x.narrow(2, half, half).to(at::kFloat);
-  out.narrow(2, 0, half).copy_(first * cos - second * sin);
-  out.narrow(2, half, half).copy_(second * cos + first * sin);
+  seer::rope(x, table.cos, table.sin, out);
 }
 
 }  // namespace seer

@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/autograd_not_implemented_fallback.h>
 #include <torch/library.h>
 
+#include "ops/element.h"
 #include "seer/ops.h"
 
 namespace seer {
@@ -86,14 +87,7 @@ PreparedPoolBlocks prepare_pool_blocks(const at::Tensor& x, std::int64_t block_s
   const Kinds parsed = check_arguments(x, block_size, kinds);
   PreparedPoolBlocks prepared;
   PoolBlocksParams& params = prepared.params;
-  switch (x.scalar_type()) {
-    case at::kFloat: params.element = Element::kFloat32; break;
-    case at::kBFloat16: params.element = Element::kBFloat16; break;
-    case at::kDouble: params.element = Element::kFloat64; break;
-    default:
-      TORCH_CHECK(false, "pool_blocks: x: expected float32, bfloat16 or float64, got ",
-                  x.scalar_type());
-  }
+  params.element = element_of(x, "pool_blocks: x");
   params.batch = x.size(0);
   params.heads = x.size(1);
   params.length = x.size(2);

@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <limits>
 #include <random>
 #include <string>
@@ -11,9 +10,9 @@
 #include <vector>
 
 #include "base/ceil_div.h"
-#include "base/cpu_isa.h"
 #include "kernels/pool_blocks/reference.h"
 #include "seer/ops.h"
+#include "support/isa_guard.h"
 #include "support/threads_guard.h"
 
 namespace seer {
@@ -21,34 +20,6 @@ namespace {
 
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
-
-// Chooses the instruction set for the time it lives.
-class IsaGuard {
- public:
-  explicit IsaGuard(CpuIsa isa) {
-    if (const char* before = std::getenv("SEER_CPU_ISA")) before_ = before;
-    setenv("SEER_CPU_ISA", std::string(cpu_isa_name(isa)).c_str(), 1);
-  }
-  ~IsaGuard() {
-    if (before_.empty())
-      unsetenv("SEER_CPU_ISA");
-    else
-      setenv("SEER_CPU_ISA", before_.c_str(), 1);
-  }
-  IsaGuard(const IsaGuard&) = delete;
-  IsaGuard& operator=(const IsaGuard&) = delete;
-
- private:
-  std::string before_;
-};
-
-std::vector<CpuIsa> supported_isas() {
-  std::vector<CpuIsa> isas;
-  for (CpuIsa isa : {CpuIsa::kPortable, CpuIsa::kAvx2, CpuIsa::kAvx512, CpuIsa::kAvx512Bf16}) {
-    if (cpu_isa_supported(isa)) isas.push_back(isa);
-  }
-  return isas;
-}
 
 at::Tensor reference(const at::Tensor& x, std::int64_t block_size, const std::string& kinds) {
   PoolBlocksParams params;

@@ -6,6 +6,11 @@
 #include "hwy/foreach_target.h"
 #include "hwy/highway.h"
 
+#define SEER_TARGET_NAMESPACE HWY_NAMESPACE
+#define SEER_BEFORE_NAMESPACE HWY_BEFORE_NAMESPACE
+#define SEER_AFTER_NAMESPACE HWY_AFTER_NAMESPACE
+#include "kernels/simd/float_lanes-inl.h"
+
 // Once per instruction set. Nothing of the standard library in here: its inline functions would be
 // compiled for this instruction set and could then be kept for the whole program.
 HWY_BEFORE_NAMESPACE();
@@ -25,37 +30,6 @@ struct Block {
   std::int64_t head_dim;    // elements between the kinds of out
 };
 
-template <class D>
-HWY_INLINE hn::Vec<D> load(D d, const float* x) {
-  return hn::LoadU(d, x);
-}
-
-template <class D>
-HWY_INLINE hn::Vec<D> load(D d, const std::uint16_t* x) {  // bfloat16
-  const hn::Rebind<std::uint16_t, D> d16;
-  const hn::RebindToUnsigned<D> d32;
-  return hn::BitCast(d, hn::ShiftLeft<16>(hn::PromoteTo(d32, hn::LoadU(d16, x))));
-}
-
-template <class D>
-HWY_INLINE void store(D d, hn::Vec<D> value, float* out) {
-  hn::StoreU(value, d, out);
-}
-
-template <class D>
-HWY_INLINE void store([[maybe_unused]] D d, hn::Vec<D> value,
-                      std::uint16_t* out) {  // bfloat16, ties to even
-  const hn::Rebind<std::uint16_t, D> d16;
-  const hn::Rebind<std::int32_t, D> d32;
-  const hn::RebindToUnsigned<D> du32;
-  const auto bits = hn::BitCast(du32, value);
-  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du32, 1));
-  const auto rounded = hn::ShiftRight<16>(hn::Add(bits, hn::Add(odd, hn::Set(du32, 0x7fff))));
-  const auto quiet =
-      hn::IfThenElse(hn::RebindMask(du32, hn::IsNaN(value)), hn::Set(du32, 0x7fc0), rounded);
-  hn::StoreU(hn::DemoteTo(d16, hn::BitCast(d32, quiet)), d16, out);
-}
-
 // kVectors * Lanes(D()) neighbouring columns of one block, which stay in registers while the tokens
 // pass by. NaN is kept apart because the machine's max and min drop it.
 template <class D, int kVectors, bool kMax, bool kMin, bool kAvg, class T>
@@ -65,7 +39,7 @@ HWY_INLINE void pool_columns(const Block& block, const T* HWY_RESTRICT x, T* HWY
   hn::Vec<D> largest[kVectors], smallest[kVectors], sum[kVectors];
   hn::Mask<D> nan[kVectors];
   for (int v = 0; v < kVectors; ++v) {
-    largest[v] = smallest[v] = sum[v] = load(d, x + v * lanes);
+    largest[v] = smallest[v] = sum[v] = LoadFloats(d, x + v * lanes);
     nan[v] = hn::IsNaN(sum[v]);
   }
   for (std::int64_t token = 1; token < block.tokens; ++token) {
@@ -74,7 +48,7 @@ HWY_INLINE void pool_columns(const Block& block, const T* HWY_RESTRICT x, T* HWY
       hwy::Prefetch(reinterpret_cast<const char*>(row + kTokensAhead * block.row_stride) + byte);
     }
     for (int v = 0; v < kVectors; ++v) {
-      const hn::Vec<D> value = load(d, row + v * lanes);
+      const hn::Vec<D> value = LoadFloats(d, row + v * lanes);
       if (kMax) largest[v] = hn::Max(largest[v], value);
       if (kMin) smallest[v] = hn::Min(smallest[v], value);
       if (kMax || kMin) nan[v] = hn::Or(nan[v], hn::IsNaN(value));
@@ -85,14 +59,14 @@ HWY_INLINE void pool_columns(const Block& block, const T* HWY_RESTRICT x, T* HWY
   for (int v = 0; v < kVectors; ++v) {
     T* slot = out + v * lanes;
     if (kMax) {
-      store(d, hn::IfThenElse(nan[v], hn::NaN(d), largest[v]), slot);
+      StoreFloats(d, hn::IfThenElse(nan[v], hn::NaN(d), largest[v]), slot);
       slot += block.head_dim;
     }
     if (kMin) {
-      store(d, hn::IfThenElse(nan[v], hn::NaN(d), smallest[v]), slot);
+      StoreFloats(d, hn::IfThenElse(nan[v], hn::NaN(d), smallest[v]), slot);
       slot += block.head_dim;
     }
-    if (kAvg) store(d, hn::Div(sum[v], count), slot);
+    if (kAvg) StoreFloats(d, hn::Div(sum[v], count), slot);
   }
 }
 

@@ -4,31 +4,11 @@
 #include <cmath>
 #include <limits>
 
-#include "base/bfloat16.h"
 #include "base/ceil_div.h"
+#include "base/element_value.h"
 
 namespace seer {
 namespace {
-
-double widen(float x) {
-  return x;
-}
-double widen(double x) {
-  return x;
-}
-double widen(std::uint16_t bfloat16) {
-  return bfloat16_to_float(bfloat16);
-}
-
-void store(double x, float* out) {
-  *out = static_cast<float>(x);
-}
-void store(double x, double* out) {
-  *out = x;
-}
-void store(double x, std::uint16_t* bfloat16) {
-  *bfloat16 = float_to_bfloat16(static_cast<float>(x));
-}
 
 template <typename T>
 void pool(const PoolBlocksParams& params, std::int64_t block_begin, std::int64_t block_end) {
@@ -54,9 +34,9 @@ void pool(const PoolBlocksParams& params, std::int64_t block_begin, std::int64_t
         sum += value;
       }
       T* slot = out + d;
-      if (params.max) store(largest, slot), slot += params.head_dim;
-      if (params.min) store(smallest, slot), slot += params.head_dim;
-      if (params.avg) store(sum / static_cast<double>(last - first), slot);
+      if (params.max) narrow(largest, slot), slot += params.head_dim;
+      if (params.min) narrow(smallest, slot), slot += params.head_dim;
+      if (params.avg) narrow(sum / static_cast<double>(last - first), slot);
     }
   }
 }

@@ -20,12 +20,17 @@ namespace hn = hwy::HWY_NAMESPACE;
 // block whose maximum is no news: an error there would grow with the number of blocks.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V Exp2(D d, V x) {
-#if HWY_TARGET <= HWY_AVX3  // vrndscale and vscalef: one instruction each, underflow included
-  const V n{_mm512_roundscale_ps(x.raw, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-#else
   const hn::RebindToSigned<D> di;
-  const auto n_int = hn::NearestInt(x);
-  const V n = hn::ConvertTo(d, n_int);
+  V n;
+#if HWY_TARGET <= HWY_AVX3  // vrndscale and vscalef: one instruction each, underflow included
+  constexpr bool kFull = sizeof(V) == 64;
+  if constexpr (kFull) {
+    n = V{_mm512_roundscale_ps(x.raw, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  } else {
+    n = hn::Round(x);
+  }
+#else
+  n = hn::Round(x);
 #endif
   const V r = hn::Sub(x, n);
   V p = hn::Set(d, 1.32647288e-3f);
@@ -35,11 +40,11 @@ HWY_INLINE V Exp2(D d, V x) {
   p = hn::MulAdd(p, r, hn::Set(d, 6.931469776e-1f));
   p = hn::MulAdd(p, r, hn::Set(d, 1.0f));
 #if HWY_TARGET <= HWY_AVX3
-  return V{_mm512_scalef_ps(p.raw, n.raw)};
-#else
-  const V scaled = hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(n_int)));
-  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -126.0f)), scaled);
+  if constexpr (kFull) return V{_mm512_scalef_ps(p.raw, n.raw)};
 #endif
+  const V scaled =
+      hn::BitCast(d, hn::Add(hn::BitCast(di, p), hn::ShiftLeft<23>(hn::NearestInt(n))));
+  return hn::IfThenZeroElse(hn::Lt(x, hn::Set(d, -126.0f)), scaled);
 }
 
 }  // namespace seer::SEER_TARGET_NAMESPACE
