@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -35,16 +36,23 @@ struct TextSource {
   std::string json_field = "text";  // of each line of a .jsonl file
 };
 
-// Reads documents: .txt and other files are one document each, .jsonl one a line, .json lists of token ids. Throws
-// std::runtime_error naming the file and what is wrong: missing, empty, no UTF-8, binary, a line without the field.
-TokenStream read_token_stream(const TextSource& source, const Tokenizer& tokenizer);
+// Reads documents: one a file, of .jsonl files one a line, of .json files lists of token ids. `bos` is put in front of
+// each that does not begin with it. Throws std::runtime_error naming the file (and line) and what is wrong: missing,
+// empty, no UTF-8, binary, a line without the field, an id outside the vocabulary.
+TokenStream read_token_stream(const TextSource& source, const Tokenizer& tokenizer, TokenId bos,
+                              std::int64_t vocab_size);
 
-// Windows of the stream in an order drawn from the seed, each with the begin-of-text token in front; a share of the
-// sequences are retrieval documents (seer/retrieval_documents.h) over text of the stream.
 struct PackedDataOptions {
-  double retrieval_share = 0.5;
+  double retrieval_share = 0.5;  // of the sequences that are retrieval documents
+  std::int64_t questions =
+      24;  // of a retrieval document of 8,192 tokens; in proportion for other lengths
   std::uint64_t seed = 0;
 };
+
+// Windows of the stream, each with `bos` in front: every window once in an order drawn from the seed, then all again in
+// another order. A retrieval document is such a window in which sentences state numbers of words, and questions with
+// their answers ask for each of them, anywhere behind: many rows of the attention map must find a far block. Words are
+// taken from the text. Throws std::invalid_argument for options out of range.
 std::unique_ptr<TrainingData> make_packed_data(TokenStream stream, const Tokenizer& tokenizer,
                                                TokenId bos, const PackedDataOptions& options);
 

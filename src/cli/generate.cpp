@@ -21,6 +21,7 @@
 #include "cli/sparse_flags.h"
 #include "seer/chat_template.h"
 #include "seer/hub.h"
+#include "seer/text_file.h"
 #include "seer/token_file.h"
 
 namespace seer::cli {

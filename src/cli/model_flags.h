@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <iosfwd>
 #include <string>
 
 #include "seer/model.h"
@@ -28,10 +27,5 @@ void add_model_flags(CLI::App& command, ModelFlags& flags);
 // Sets the number of threads and loads the model that --model was resolved to. Throws std::invalid_argument for a
 // flag's value that is not known.
 Model load_model(const ModelFlags& flags, const std::filesystem::path& folder);
-
-// The text of a file; throws std::runtime_error that names it and says why it cannot be read.
-std::string read_text_file(const std::string& file);
-// The rest of a stream; `name` stands in the message of the std::runtime_error where it cannot be read.
-std::string read_text_stream(std::istream& stream, const std::string& name);
 
 }  // namespace seer::cli

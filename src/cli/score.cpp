@@ -17,6 +17,7 @@
 #include "cli/model_flags.h"
 #include "cli/sparse_flags.h"
 #include "seer/hub.h"
+#include "seer/text_file.h"
 #include "seer/token_file.h"
 
 namespace seer::cli {

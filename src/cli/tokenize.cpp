@@ -15,6 +15,7 @@
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
 #include "seer/hub.h"
+#include "seer/text_file.h"
 #include "seer/tokenizer.h"
 
 namespace seer::cli {

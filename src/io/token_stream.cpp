@@ -7,15 +7,14 @@
 
 #include "base/json.h"
 #include "base/quote.h"
-#include "base/whole_file.h"
+#include "seer/text_file.h"
+#include "seer/token_file.h"
 #include "seer/training_data.h"
 
 namespace seer {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::size_t kMostFileBytes = std::size_t{4} << 30;
 
 // The files that a path stands for.
 std::vector<fs::path> files_of(const std::string& path) {
@@ -50,7 +49,8 @@ class StreamBuilder {
 
   // A begin-of-text token at the front is not doubled.
   void add_tokens(const std::vector<TokenId>& tokens) {
-    if (tokens.empty() || tokens.front() != bos_) stream_.tokens.push_back(static_cast<std::int32_t>(bos_));
+    if (tokens.empty() || tokens.front() != bos_)
+      stream_.tokens.push_back(static_cast<std::int32_t>(bos_));
     stream_.tokens.insert(stream_.tokens.end(), tokens.begin(), tokens.end());
     ++stream_.documents;
   }
@@ -76,9 +76,9 @@ void add_json_lines(const fs::path& file, const std::string& text, const std::st
     const Json json = parse_json(line, place);
     const auto found = json.is_object() ? json.find(field) : json.end();
     if (found == json.end() || !found->is_string()) {
-      throw std::runtime_error(fmt::format(
-          "{}: expected an object with a text in field {}; --field names another one", place,
-          quote(field)));
+      throw std::runtime_error(
+          fmt::format("{}: expected an object with a text in field {}; --field names another one",
+                      place, quote(field)));
     }
     builder.add_text(found->get_ref<const std::string&>(), place);
   }
@@ -96,15 +96,17 @@ TokenStream read_token_stream(const TextSource& source, const Tokenizer& tokeniz
         for (const std::vector<TokenId>& tokens : read_token_file(file.string())) {
           for (const TokenId token : tokens) {
             if (token >= 0 && token < vocab_size) continue;
-            throw std::runtime_error(fmt::format("{}: token {}: expected 0 to {}, the model's vocabulary",
-                                                 file.string(), token, vocab_size - 1));
+            throw std::runtime_error(
+                fmt::format("{}: token {}: expected 0 to {}, the model's vocabulary", file.string(),
+                            token, vocab_size - 1));
           }
           builder.add_tokens(tokens);
         }
         continue;
       }
-      const std::string text = read_whole_file(file, kMostFileBytes);
-      if (text.empty()) throw std::runtime_error(file.string() + ": the file is empty; expected text");
+      const std::string text = read_text_file(file.string());
+      if (text.empty())
+        throw std::runtime_error(file.string() + ": the file is empty; expected text");
       if (extension == ".jsonl") {
         add_json_lines(file, text, source.json_field, builder);
       } else {

@@ -1,0 +1,14 @@
+// Text from files and streams.
+#pragma once
+
+#include <iosfwd>
+#include <string>
+
+namespace seer {
+
+// The text of a file; throws std::runtime_error that names it and says why it cannot be read.
+std::string read_text_file(const std::string& file);
+// The rest of a stream; `name` stands in the message of the std::runtime_error where it cannot be read.
+std::string read_text_stream(std::istream& stream, const std::string& name);
+
+}  // namespace seer

@@ -1,0 +1,108 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <random>
+#include <span>
+#include <stdexcept>
+#include <utility>
+
+#include "distill/retrieval_document.h"
+#include "seer/training_data.h"
+
+namespace seer {
+namespace {
+
+constexpr std::int64_t kQuestionsLength = 8192;  // what PackedDataOptions::questions is for
+
+// FNV-1a over the ids.
+std::uint64_t hash_of(const std::vector<std::int32_t>& tokens) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const std::int32_t token : tokens) {
+    hash = (hash ^ static_cast<std::uint32_t>(token)) * 0x100000001b3;
+  }
+  return hash;
+}
+
+class PackedData final : public TrainingData {
+ public:
+  PackedData(TokenStream stream, const Tokenizer& tokenizer, TokenId bos,
+             const PackedDataOptions& options)
+      : stream_(std::move(stream)), tokenizer_(tokenizer), bos_(bos), options_(options) {
+    if (!(options.retrieval_share >= 0 && options.retrieval_share <= 1)) {
+      throw std::invalid_argument(
+          fmt::format("retrieval share {}: expected 0 to 1", options.retrieval_share));
+    }
+    if (options.questions < 1) {
+      throw std::invalid_argument(
+          fmt::format("questions {}: expected 1 or more", options.questions));
+    }
+    fingerprint_ = fmt::format("{} tokens, hash {:016x}, share {}, questions {}, seed {}",
+                               stream_.tokens.size(), hash_of(stream_.tokens),
+                               options.retrieval_share, options.questions, options.seed);
+  }
+
+  std::vector<TokenId> sequence(std::int64_t index, std::int64_t length) const override {
+    const auto size = static_cast<std::int64_t>(stream_.tokens.size());
+    // A retrieval document may take `length` tokens of text.
+    const std::int64_t windows = size / length;
+    if (windows < 1) {
+      throw std::invalid_argument(
+          fmt::format("training text: {} tokens are fewer than one sequence of {}: give more text, "
+                      "or a smaller context",
+                      size, length));
+    }
+    const std::int64_t first = window_of(index, windows) * length;
+    const std::span<const std::int32_t> text =
+        std::span(stream_.tokens)
+            .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(length));
+    if (is_retrieval(index)) {
+      std::mt19937_64 random(options_.seed * 0x9e3779b97f4a7c15 +
+                             static_cast<std::uint64_t>(index));
+      const auto questions =
+          static_cast<std::int64_t>(std::llround(static_cast<double>(options_.questions * length) /
+                                                 static_cast<double>(kQuestionsLength)));
+      return make_retrieval_document(text, length, std::max<std::int64_t>(1, questions), bos_,
+                                     tokenizer_, random);
+    }
+    std::vector<TokenId> tokens = {bos_};
+    tokens.insert(tokens.end(), text.begin(), text.end() - 1);
+    return tokens;
+  }
+
+  std::string fingerprint() const override { return fingerprint_; }
+
+ private:
+  // Spread evenly: after n sequences the share is right to within one.
+  bool is_retrieval(std::int64_t index) const {
+    const auto until = [&](std::int64_t n) {
+      return std::floor(static_cast<double>(n) * options_.retrieval_share);
+    };
+    return until(index + 1) > until(index);
+  }
+
+  std::int64_t window_of(std::int64_t index, std::int64_t windows) const {
+    std::vector<std::int64_t> order(static_cast<std::size_t>(windows));
+    std::iota(order.begin(), order.end(), 0);
+    std::mt19937_64 random(options_.seed ^ (static_cast<std::uint64_t>(index / windows) << 32));
+    // Fisher and Yates; the standard shuffle may differ between libraries.
+    for (std::size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random() % i]);
+    return order[static_cast<std::size_t>(index % windows)];
+  }
+
+  TokenStream stream_;
+  const Tokenizer& tokenizer_;
+  TokenId bos_;
+  PackedDataOptions options_;
+  std::string fingerprint_;
+};
+
+}  // namespace
+
+std::unique_ptr<TrainingData> make_packed_data(TokenStream stream, const Tokenizer& tokenizer,
+                                               TokenId bos, const PackedDataOptions& options) {
+  return std::make_unique<PackedData>(std::move(stream), tokenizer, bos, options);
+}
+
+}  // namespace seer
