@@ -11,6 +11,7 @@
 
 #include "cli/bench.h"
 #include "cli/doctor.h"
+#include "cli/eval.h"
 #include "cli/gates.h"
 #include "cli/generate.h"
 #include "cli/info.h"
@@ -55,6 +56,7 @@ int run(int argc, char** argv) {
   add_bench(app, action);
   add_generate(app, action);
   add_score(app, action);
+  add_eval(app, action);
   add_gates(app, action);
   add_info(app, action);
   add_tokenize(app, action);
