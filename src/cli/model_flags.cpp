@@ -50,8 +50,14 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
 }
 
 Model load_model(const ModelFlags& flags, const std::filesystem::path& folder) {
+  return load_model(flags, read_model_config(folder), Checkpoint::open(folder));
+}
+
+Model load_model(const ModelFlags& flags, const ModelConfig& config, const Checkpoint& checkpoint,
+                 bool stream_layers) {
   const ModelOptions options{.dtype = dtype_of(flags.dtype),
-                             .attention = attention_of(flags.attention)};
+                             .attention = attention_of(flags.attention),
+                             .stream_layers = stream_layers};
   if (flags.prefill_chunk < 1) {
     throw std::invalid_argument("--prefill-chunk " + std::to_string(flags.prefill_chunk) +
                                 ": expected at least 1");
@@ -61,8 +67,7 @@ Model load_model(const ModelFlags& flags, const std::filesystem::path& folder) {
                                 ": expected at least 1");
   }
   if (flags.threads > 0) at::set_num_threads(flags.threads);
-  const ModelConfig config = read_model_config(folder);
-  return Model(config, Checkpoint::open(folder), options);
+  return Model(config, checkpoint, options);
 }
 
 }  // namespace seer::cli

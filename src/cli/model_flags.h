@@ -27,5 +27,8 @@ void add_model_flags(CLI::App& command, ModelFlags& flags);
 // Sets the number of threads and loads the model that --model was resolved to. Throws std::invalid_argument for a
 // flag's value that is not known.
 Model load_model(const ModelFlags& flags, const std::filesystem::path& folder);
+// The same from what was read of the folder. With stream_layers `checkpoint` must outlive the model.
+Model load_model(const ModelFlags& flags, const ModelConfig& config, const Checkpoint& checkpoint,
+                 bool stream_layers = false);
 
 }  // namespace seer::cli

@@ -100,6 +100,16 @@ class PackedData final : public TrainingData {
 
 }  // namespace
 
+SplitStream split_stream(TokenStream stream, std::int64_t context) {
+  const auto size = static_cast<std::int64_t>(stream.tokens.size());
+  const std::int64_t held_out = std::max(size / 20, std::min(2 * context, size / 4));
+  SplitStream split;
+  split.held_out.tokens.assign(stream.tokens.end() - held_out, stream.tokens.end());
+  stream.tokens.resize(static_cast<std::size_t>(size - held_out));
+  split.train = std::move(stream);
+  return split;
+}
+
 std::unique_ptr<TrainingData> make_packed_data(TokenStream stream, const Tokenizer& tokenizer,
                                                TokenId bos, const PackedDataOptions& options) {
   return std::make_unique<PackedData>(std::move(stream), tokenizer, bos, options);
