@@ -29,6 +29,9 @@ struct AdapterInfo {
 // Reads gate_config.json and the header of gates.safetensors. Throws std::runtime_error.
 AdapterInfo read_adapter_info(const std::filesystem::path& folder);
 
+// Throws std::runtime_error unless the adapter fits this model: all that GateSet::load checks, also for decode gates.
+void check_adapter(const std::filesystem::path& folder, const ModelConfig& model);
+
 // Reads a published adapter, config.json and attn_gate_weights.pth (prefill gates of Llama and Qwen2, decode gates of
 // Qwen2 and Qwen3), and writes it as an adapter folder for `model`, with the types that it has. The .pth is a pickle:
 // the reader builds tensors and nothing else, and refuses every other opcode and global by name. Checked as

@@ -255,6 +255,7 @@ void add_training_flags(CLI::App& command, DistillFlags& flags) {
   decimal("--clip-norm", options.clip_norm, "Largest norm of the gradient (0: any)");
   command.add_option("--loss", flags.loss, "kl, mse or smooth-l1")->capture_default_str();
   decimal("--loss-scale", options.loss_scale, "Factor of the loss");
+  decimal("--target-power", options.target_power, "Power of the teacher's map (1: as published)");
   decimal("--row-slice", options.row_slice, "Share of a map's first rows that is left out");
   decimal("--retrieval-share", flags.data.retrieval_share,
           "Share of the sequences that are generated retrieval documents over the text");

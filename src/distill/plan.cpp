@@ -67,6 +67,7 @@ std::string settings_json(const DistillOptions& options) {
                                            {"clip_norm", options.clip_norm},
                                            {"loss", distill_loss_name(options.loss)},
                                            {"loss_scale", options.loss_scale},
+                                           {"target_power", options.target_power},
                                            {"row_slice", options.row_slice}};
   return settings.dump();
 }

@@ -56,7 +56,8 @@ std::vector<ExpectedTensor> expected_gate_tensors(const GateConfig& config,
   if (config.kind == GateKind::kDecode) {
     of_layer = decode_gate_tensors(config, model);
   } else {
-    for (const GateParameter& parameter : make_gate(config, model)->parameters())
+    const std::unique_ptr<Gate> gate = make_gate(config, model);
+    for (const GateParameter& parameter : gate->parameters())
       of_layer.emplace_back(parameter.name, parameter.value.sizes().vec());
   }
   std::vector<ExpectedTensor> expected;

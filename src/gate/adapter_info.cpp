@@ -1,4 +1,5 @@
 #include <set>
+#include <stdexcept>
 #include <string_view>
 
 #include "gate/adapter_folder.h"
@@ -35,6 +36,19 @@ AdapterInfo read_adapter_info(const std::filesystem::path& folder) {
   }
   info.layers = static_cast<std::int64_t>(layers.size());
   return info;
+}
+
+void check_adapter(const std::filesystem::path& folder, const ModelConfig& model) {
+  const std::string source = (folder / kGateConfigFile).string();
+  const GateConfig config = read_gate_config(folder);
+  check_base_model(config, model, source);
+  std::vector<ExpectedTensor> expected;
+  try {
+    expected = expected_gate_tensors(config, model);
+  } catch (const std::invalid_argument& error) {
+    throw std::runtime_error(source + ": " + error.what());
+  }
+  check_gate_tensors(read_gate_tensors(folder), expected, (folder / kGateTensorsFile).string());
 }
 
 }  // namespace seer

@@ -40,7 +40,8 @@ double interpolate(const std::map<double, double>& points, double x) {
 }
 
 void check_range(const char* what, double value, double smallest, double largest, double factor) {
-  if (value >= smallest / factor && value <= largest * factor) return;
+  constexpr double kRounding = 1 + 1e-9;
+  if (value >= smallest / (factor * kRounding) && value <= largest * (factor * kRounding)) return;
   throw std::invalid_argument(
       std::string(what) + " " + number_text(value) + ": the calibration covers " +
       number_text(smallest) + " to " + number_text(largest) + ", and up to a factor of " +

@@ -76,7 +76,8 @@ GateDesign GateDesign::parse(std::string_view text) {
 }
 
 std::string GateDesign::to_string() const {
-  return "Q" + side_text(q) + "_K" + side_text(k);
+  std::string text = "Q";
+  return text.append(side_text(q)).append("_K").append(side_text(k));
 }
 
 void GateDesign::check_block_size(std::int64_t block_size) const {

@@ -33,18 +33,20 @@ std::string find_root(const ZipEntries& entries, const std::string& source) {
   return root;
 }
 
-void check_total(const std::vector<PickledTensor>& tensors, std::uint64_t file_bytes,
-                 const std::string& source) {
+// No small file makes many large tensors of one storage.
+void check_total(const TorchFile& file, const std::string& source) {
+  std::uint64_t stored = 0;
+  for (const auto& [key, entry] : file.storages) stored += entry.end - entry.begin;
   std::uint64_t total = 0;
-  for (const PickledTensor& tensor : tensors) {
+  for (const PickledTensor& tensor : file.tensors) {
     std::uint64_t bytes = static_cast<std::uint64_t>(safetensors_dtype_bits(tensor.dtype)) / 8;
     // Each is checked to be no more than its storage.
     for (const std::int64_t size : tensor.shape) bytes *= static_cast<std::uint64_t>(size);
     total += bytes;
-    if (total > file_bytes) {
+    if (total > stored) {
       fail(source, "tensor " + quote(tensor.name) +
-                       ": the tensors together have more bytes than the file; shared ones are not "
-                       "supported");
+                       ": the tensors together have more bytes than the storages; shared ones are "
+                       "not supported");
     }
   }
 }
@@ -76,7 +78,7 @@ TorchFile read_torch_file(std::span<const std::byte> file, const std::string& so
         return found->second.end - found->second.begin;
       },
       source + ": data.pkl");
-  check_total(out.tensors, file.size(), source);
+  check_total(out, source);
   std::set<std::string_view> checked;
   for (const PickledTensor& tensor : out.tensors) {
     if (!checked.insert(tensor.storage).second) continue;

@@ -20,7 +20,7 @@ struct TorchFile {
 };
 
 // Reads the directory and the pickle of `file` (all of its bytes), checksums of both and of the storages. The tensors
-// together have no more bytes than the file. Throws std::runtime_error "<source>: ..." naming record, instruction or
+// together have no more bytes than the storages. Throws std::runtime_error "<source>: ..." naming record, instruction or
 // tensor.
 TorchFile read_torch_file(std::span<const std::byte> file, const std::string& source);
 
