@@ -45,6 +45,7 @@ void print(const CalibrationTable& table, bool json) {
 }
 
 int calibrate(const CalibrateFlags& flags) {
+  check_model_flags(flags.model);
   const std::filesystem::path folder = resolve_model(flags.model.model);
   const ModelConfig config = read_model_config(folder);
   if (flags.gates.empty()) {

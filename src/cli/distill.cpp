@@ -180,6 +180,7 @@ int distill(DistillFlags flags) {
   if (flags.out.empty())
     throw std::invalid_argument("--out is missing: expected a folder for the adapter");
   if (flags.log.empty()) flags.log = fs::path(flags.out).lexically_normal().string() + ".log.jsonl";
+  check_model_flags(flags.model);
   const fs::path folder = resolve_model(flags.model.model);
   const ModelConfig config = read_model_config(folder);
   GateSet gates(gate_config_of(flags, config), config);
