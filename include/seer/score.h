@@ -18,6 +18,7 @@ struct ScoreOptions {
   std::int64_t prefill_chunk = kDefaultPrefillChunk;  // tokens that run through the model at once
   std::function<void()> between_chunks;               // may throw, to give up
   Attention* attention = nullptr;                     // how the layers attend; null: densely
+  bool likelihood = true;  // false: no nll_mean, and logits at the positions alone
 };
 
 // The logits after the tokens up to and including `position`.
@@ -32,8 +33,9 @@ struct PositionScore {
 struct SequenceScore {
   std::int64_t num_tokens = 0;
   std::optional<double>
-      nll_mean;  // natural, over the tokens after the first; absent for a single token
+      nll_mean;  // natural, over the tokens after the first; absent for a single token, or if not asked for
   std::vector<PositionScore> positions;  // in the order asked for
+  double forward_seconds = 0;            // spent in the layers, without the logits
 };
 
 // Throws std::invalid_argument for positions and options out of range, std::runtime_error for tokens that the model

@@ -10,10 +10,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "cli/calibration_flags.h"
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
-#include "cli/training_flags.h"
+#include "cli/text_flags.h"
 #include "seer/hub.h"
 
 namespace seer::cli {
@@ -21,7 +22,7 @@ namespace {
 
 struct CalibrateFlags {
   ModelFlags model;
-  TextFlags text;
+  TextSource text;
   CalibrationFlags calibration;
   std::string gates, out;
   std::int64_t context = 8192;
@@ -53,7 +54,7 @@ int calibrate(const CalibrateFlags& flags) {
   }
   GateSet gates = GateSet::load(flags.gates, config);
   const Tokenizer tokenizer = Tokenizer::load(folder);
-  TokenStream stream = read_text(flags.text, tokenizer, config);
+  TokenStream stream = load_text(flags.text, tokenizer, config);
   CalibrationOptions options = calibration_options(flags.calibration, config, flags.context,
                                                    static_cast<std::int64_t>(stream.tokens.size()));
   const auto data = make_packed_data(std::move(stream), tokenizer, document_start(config),

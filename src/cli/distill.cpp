@@ -19,10 +19,11 @@
 
 #include <unistd.h>
 
+#include "cli/calibration_flags.h"
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
-#include "cli/training_flags.h"
+#include "cli/text_flags.h"
 #include "seer/distill_plan.h"
 #include "seer/hub.h"
 
@@ -33,7 +34,7 @@ namespace fs = std::filesystem;
 
 struct DistillFlags {
   ModelFlags model;
-  TextFlags text;
+  TextSource text;
   CalibrationFlags calibration;
   DistillOptions options;
   PackedDataOptions data;
@@ -191,7 +192,7 @@ int distill(DistillFlags flags) {
   }
   const Tokenizer tokenizer = Tokenizer::load(folder);
   auto [train_stream, held_out_stream] =
-      split_stream(read_text(flags.text, tokenizer, config), flags.options.context);
+      split_stream(load_text(flags.text, tokenizer, config), flags.options.context);
   const auto held_out_tokens = static_cast<std::int64_t>(held_out_stream.tokens.size());
   const TokenId start = document_start(config);
   const CalibrationOptions calibration =

@@ -15,6 +15,7 @@
 #include "cli/calibrate.h"
 #include "cli/distill.h"
 #include "cli/doctor.h"
+#include "cli/eval.h"
 #include "cli/gates.h"
 #include "cli/generate.h"
 #include "cli/info.h"
@@ -62,6 +63,7 @@ int run(int argc, char** argv) {
   add_calibrate(app, action);
   add_generate(app, action);
   add_score(app, action);
+  add_eval(app, action);
   add_gates(app, action);
   add_info(app, action);
   add_tokenize(app, action);

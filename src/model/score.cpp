@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <map>
 #include <stdexcept>
 #include <tuple>
@@ -62,7 +63,15 @@ class Scorer {
     for (const std::int64_t position : positions) wanted_[position] = {};
   }
 
-  // hidden [length, hidden_size] of the positions from `first` on.
+  // hidden [length, hidden_size] of the positions from `first` on; only what is wanted of them.
+  void take_wanted(const at::Tensor& hidden, std::int64_t first) {
+    const auto end = wanted_.lower_bound(first + hidden.size(0));
+    for (auto it = wanted_.lower_bound(first); it != end; ++it) {
+      take_logits(model_.logits(hidden.narrow(0, it->first - first, 1)), it->first);
+    }
+  }
+
+  // The same, with the likelihood of all tokens.
   void take(const at::Tensor& hidden, std::int64_t first) {
     const std::int64_t rows =
         std::max<std::int64_t>(1, kLogitsBytes / (4 * model_.config().vocab_size));
@@ -109,16 +118,25 @@ SequenceScore score_tokens(const Model& model, std::span<const TokenId> tokens,
   const at::Tensor row = token_row(tokens);
   KvCache cache(model.config(), 1, length, model.options().dtype);
   Scorer scorer(model, row[0], positions);
+  SequenceScore score;
+  score.num_tokens = length;
   if (options.attention != nullptr) options.attention->begin(0, length);
   for (std::int64_t first = 0; first < length; first += options.prefill_chunk) {
     if (options.between_chunks) options.between_chunks();
     const std::int64_t count = std::min(options.prefill_chunk, length - first);
-    scorer.take(model.forward(row.narrow(1, first, count), cache, options.attention)[0], first);
+    const auto start = std::chrono::steady_clock::now();
+    const at::Tensor hidden =
+        model.forward(row.narrow(1, first, count), cache, options.attention)[0];
+    score.forward_seconds +=
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (options.likelihood) {
+      scorer.take(hidden, first);
+    } else {
+      scorer.take_wanted(hidden, first);
+    }
   }
-
-  SequenceScore score;
-  score.num_tokens = length;
-  if (length > 1) score.nll_mean = scorer.nll_sum() / static_cast<double>(length - 1);
+  if (options.likelihood && length > 1)
+    score.nll_mean = scorer.nll_sum() / static_cast<double>(length - 1);
   for (const std::int64_t position : positions) score.positions.push_back(scorer.at(position));
   return score;
 }

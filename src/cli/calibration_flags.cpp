@@ -1,40 +1,11 @@
-#include "cli/training_flags.h"
+#include "cli/calibration_flags.h"
 
 #include <algorithm>
 #include <set>
-#include <stdexcept>
 
 #include "cli/flag_checks.h"
 
 namespace seer::cli {
-
-void add_text_flags(CLI::App& command, TextFlags& flags) {
-  command
-      .add_option("--text", flags.text,
-                  "Text: files or folders (.txt and others: a document each; .jsonl: one a line; "
-                  ".json: token ids); may be given several times")
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->allow_extra_args(false);
-  command.add_option("--field", flags.field, "Field of a .jsonl line that holds the text")
-      ->capture_default_str();
-}
-
-TokenId document_start(const ModelConfig& model) {
-  if (model.bos_token) return *model.bos_token;
-  if (!model.eos_tokens.empty()) return model.eos_tokens.front();
-  throw std::runtime_error(
-      "config.json: neither bos_token_id nor eos_token_id is there to put between documents; add "
-      "one of them");
-}
-
-TokenStream read_text(const TextFlags& flags, const Tokenizer& tokenizer,
-                      const ModelConfig& model) {
-  if (flags.text.empty()) {
-    throw std::invalid_argument("--text is missing: expected files or folders with text");
-  }
-  return read_token_stream({.paths = flags.text, .json_field = flags.field}, tokenizer,
-                           document_start(model), model.vocab_size);
-}
 
 void add_calibration_flags(CLI::App& command, CalibrationFlags& flags) {
   command

@@ -1,0 +1,12 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+
+namespace seer::cli {
+
+// `seer eval ppl|niah|recall`.
+void add_eval(CLI::App& app, std::function<int()>& action);
+
+}  // namespace seer::cli

@@ -1,0 +1,29 @@
+#include "eval/text_windows.h"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+
+namespace seer {
+
+void check_window_length(const TokenStream& text, std::int64_t length) {
+  const auto size = static_cast<std::int64_t>(text.tokens.size());
+  if (size > length) return;
+  throw std::invalid_argument(
+      fmt::format("text: {} tokens are fewer than the {} that windows of {} need: give more text, "
+                  "or a smaller context",
+                  size, length + 1, length));
+}
+
+std::vector<TokenId> text_window(const TokenStream& text, TokenId bos, std::int64_t length,
+                                 std::int64_t count, std::int64_t index) {
+  check_window_length(text, length);
+  const auto size = static_cast<std::int64_t>(text.tokens.size());
+  const auto first = text.tokens.begin() + index * ((size - length - 1) / count);
+  std::vector<TokenId> tokens = {bos};
+  tokens.reserve(static_cast<std::size_t>(length));
+  tokens.insert(tokens.end(), first, first + (length - 1));
+  return tokens;
+}
+
+}  // namespace seer
