@@ -11,10 +11,12 @@
 
 namespace seer {
 
-// Two sets of invented words without a word in common.
-enum class WordSet { kTraining, kEvaluation };
+// What needles are about: two sets of invented words without a word in common, or words of the text itself, which are
+// those that a model knows best.
+enum class WordSet { kTraining, kEvaluation, kText };
 
-// A pronounceable word of lower-case letters, such as "bakodin": a function of set and draw. Some draws give equal words.
+// A pronounceable word of lower-case letters, such as "bakodin": a function of set (not kText) and draw. Some draws give
+// equal words.
 std::string invented_word(WordSet set, std::uint64_t draw);
 
 struct RetrievalOptions {

@@ -42,6 +42,12 @@ struct TextSource {
 TokenStream read_token_stream(const TextSource& source, const Tokenizer& tokenizer, TokenId bos,
                               std::int64_t vocab_size);
 
+// The last part is held out, for measurements: a twentieth, or two sequences of `context` where a quarter allows it.
+struct SplitStream {
+  TokenStream train, held_out;
+};
+SplitStream split_stream(TokenStream stream, std::int64_t context);
+
 struct PackedDataOptions {
   double retrieval_share = 0.5;  // of the sequences that are retrieval documents
   std::int64_t questions =

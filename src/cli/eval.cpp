@@ -94,13 +94,14 @@ int eval(EvalFlags flags) {
   options.measure_recall = !flags.no_recall || options.task == EvalTask::kRecall;
   options.prefill_chunk = flags.model.prefill_chunk;
 
+  check_model_flags(flags.model);
   const std::filesystem::path folder = resolve_model(flags.model.model);
   const ModelConfig config = read_model_config(folder);
   const Tokenizer tokenizer = Tokenizer::load(folder);
   TokenStream text = load_text(flags.text, tokenizer, config);
   std::optional<GateSet> gates;
   if (!flags.gates.empty()) gates.emplace(GateSet::load(flags.gates, config));
-  const Model model = load_model(flags.model, folder);
+  const Model model = load_model(flags.model, config, Checkpoint::open(folder));
   Evaluator evaluator(model, &tokenizer, std::move(text), gates ? &*gates : nullptr,
                       gates ? gates_label(*gates, flags.gates) : "", options, describe_origin());
   std::optional<EvalFile> file;

@@ -110,7 +110,9 @@ void print_json(const Generated& result, const Sparse& sparse) {
 // One continuation, streamed to standard output (ids where there is no tokenizer).
 Generated generate_once(Generator& generator, const std::vector<TokenId>& prompt,
                         const GenerateFlags& flags, const Sparse& sparse, bool as_text) {
-  GenerateCallbacks callbacks{.on_text = {}, .on_token = {}, .should_stop = interrupted};
+  GenerateCallbacks callbacks{.on_text = {}, .on_token = {}, .should_stop = [] {
+                                return interrupted() || !std::cout;  // a full disk, say
+                              }};
   if (!flags.json && as_text) {
     callbacks.on_text = [](std::string_view text) { std::cout << text << std::flush; };
   } else if (!flags.json) {
@@ -159,6 +161,7 @@ int converse(Generator& generator, const Tokenizer& tokenizer, const ChatTemplat
 
 int generate(const GenerateFlags& flags) {
   check_flags(flags);
+  check_model_flags(flags.model);
   const Sampler checks_options(flags.options.sampling);
   std::optional<std::string> prompt = flags.prompt;
   if (!flags.prompt_file.empty()) prompt = read_text_file(flags.prompt_file);
@@ -166,16 +169,21 @@ int generate(const GenerateFlags& flags) {
   if (!flags.tokens.empty()) prompts = read_token_file(flags.tokens);
 
   const std::filesystem::path folder = resolve_model(flags.model.model);
+  // First, since a folder without it is none of a model.
+  const ModelConfig config = read_model_config(folder);
   const std::optional<Tokenizer> tokenizer = tokenizer_for(flags, folder);
   // Before the weights, which may take minutes to load.
   std::optional<ChatTemplate> chat;
   if (flags.chat) chat = ChatTemplate::load(folder);
-  const Sparse sparse(flags.sparse, read_model_config(folder), flags.options.sampling.seed);
-  const Model model = load_model(flags.model, folder);
+  const Sparse sparse(flags.sparse, config, flags.options.sampling.seed);
+  const Model model = load_model(flags.model, config, Checkpoint::open(folder));
   watch_for_interrupt();
   Generator generator(model, tokenizer ? &*tokenizer : nullptr, sparse.attention());
   if (chat) return converse(generator, *tokenizer, *chat, flags, sparse, prompt);
-  if (prompt) prompts = {tokenizer->encode(*prompt)};
+  if (prompt) {
+    const std::string source = flags.prompt_file.empty() ? "--prompt" : flags.prompt_file;
+    prompts = {encode_text(*tokenizer, *prompt, source)};
+  }
   for (const std::vector<TokenId>& tokens : prompts) {
     generate_once(generator, tokens, flags, sparse, tokenizer.has_value());
     if (interrupted()) return kExitInterrupted;

@@ -32,6 +32,11 @@ int info(const InfoFlags& flags, const CLI::App& command) {
   const ModelInfo found = read_model_info(resolve_model(flags.model), flags.run, gates);
   std::cout << (flags.json ? model_info_json(found) : model_info_text(found)) << std::flush;
   if (!std::cout) throw std::runtime_error("cannot write the results to standard output");
+  if (found.run.context > found.config.max_positions) {
+    std::cerr << "seer: --context " << found.run.context
+              << " is more than the model was made for: " << found.config.max_positions
+              << " (max_position_embeddings in config.json)" << std::endl;
+  }
   for (const std::string& problem : found.problems) std::cerr << "seer: " << problem << std::endl;
   return found.problems.empty() ? kExitDone : kExitFailed;
 }

@@ -3,13 +3,17 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <exception>
 #include <functional>
 #include <iostream>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "cli/bench.h"
+#include "cli/calibrate.h"
+#include "cli/distill.h"
 #include "cli/doctor.h"
 #include "cli/eval.h"
 #include "cli/gates.h"
@@ -18,6 +22,7 @@
 #include "cli/interrupt.h"
 #include "cli/plot.h"
 #include "cli/pull.h"
+#include "cli/recipe.h"
 #include "cli/score.h"
 #include "cli/tokenize.h"
 
@@ -55,6 +60,8 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   std::function<int()> action;
   add_bench(app, action);
+  add_distill(app, action);
+  add_calibrate(app, action);
   add_generate(app, action);
   add_score(app, action);
   add_eval(app, action);
@@ -64,8 +71,16 @@ int run(int argc, char** argv) {
   add_tokenize(app, action);
   add_pull(app, action);
   add_doctor(app, action);
+  std::vector<std::string> arguments(argv + 1, argv + argc);
+  for (const CLI::App* verb : app.get_subcommands(nullptr)) {
+    if (argc < 2 || verb->get_name() != argv[1]) continue;
+    if (verb->get_option_no_throw("--recipe") == nullptr) continue;
+    arguments = expand_recipe({argv + 2, argv + argc}, *verb);
+    arguments.insert(arguments.begin(), argv[1]);
+  }
+  std::reverse(arguments.begin(), arguments.end());  // as CLI11 takes them
   try {
-    app.parse(argc, argv);
+    app.parse(arguments);
   } catch (const CLI::Success& success) {
     return app.exit(success);  // --help, --version
   } catch (const CLI::ParseError& error) {

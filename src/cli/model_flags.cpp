@@ -10,6 +10,9 @@
 namespace seer::cli {
 namespace {
 
+// Far more than processors have; the OpenMP runtime crashes where the system gives it no more threads.
+constexpr int kMaxThreads = 1024;
+
 at::ScalarType dtype_of(const std::string& name) {
   if (name == "float32") return at::kFloat;
   if (name == "bfloat16") return at::kBFloat16;
@@ -49,20 +52,36 @@ void add_model_flags(CLI::App& command, ModelFlags& flags) {
       ->check(integer);
 }
 
-Model load_model(const ModelFlags& flags, const std::filesystem::path& folder) {
-  const ModelOptions options{.dtype = dtype_of(flags.dtype),
-                             .attention = attention_of(flags.attention)};
+void check_model_flags(const ModelFlags& flags) {
+  dtype_of(flags.dtype);
+  attention_of(flags.attention);
   if (flags.prefill_chunk < 1) {
     throw std::invalid_argument("--prefill-chunk " + std::to_string(flags.prefill_chunk) +
                                 ": expected at least 1");
   }
-  if (flags.threads < 0) {
-    throw std::invalid_argument("--threads " + std::to_string(flags.threads) +
-                                ": expected at least 1");
+  if (flags.threads.value_or(1) < 1 || flags.threads.value_or(1) > kMaxThreads) {
+    throw std::invalid_argument("--threads " + std::to_string(*flags.threads) + ": expected 1 to " +
+                                std::to_string(kMaxThreads));
   }
-  if (flags.threads > 0) at::set_num_threads(flags.threads);
-  const ModelConfig config = read_model_config(folder);
-  return Model(config, Checkpoint::open(folder), options);
+}
+
+Model load_model(const ModelFlags& flags, const ModelConfig& config, const Checkpoint& checkpoint,
+                 bool stream_layers) {
+  check_model_flags(flags);
+  if (flags.threads) at::set_num_threads(*flags.threads);
+  return Model(config, checkpoint,
+               {.dtype = dtype_of(flags.dtype),
+                .attention = attention_of(flags.attention),
+                .stream_layers = stream_layers});
+}
+
+std::vector<TokenId> encode_text(const Tokenizer& tokenizer, const std::string& text,
+                                 const std::string& source, bool add_special_tokens) {
+  try {
+    return tokenizer.encode(text, add_special_tokens);
+  } catch (const std::runtime_error& error) {
+    throw std::runtime_error(source + ": " + error.what());
+  }
 }
 
 }  // namespace seer::cli

@@ -3,10 +3,12 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdint>
-#include <filesystem>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "seer/model.h"
+#include "seer/tokenizer.h"
 
 namespace seer::cli {
 
@@ -16,7 +18,7 @@ struct ModelFlags {
   std::string dtype = "float32";
   std::string attention = "seer";
   std::int64_t prefill_chunk = kDefaultPrefillChunk;
-  int threads = 0;  // 0: as LibTorch chooses
+  std::optional<int> threads;  // as LibTorch chooses
 };
 
 // Adds -m,--model: a folder, or org/name of a model in the cache; seer::resolve_model() finds it.
@@ -24,8 +26,14 @@ void add_model_option(CLI::App& command, std::string& model);
 
 void add_model_flags(CLI::App& command, ModelFlags& flags);
 
-// Sets the number of threads and loads the model that --model was resolved to. Throws std::invalid_argument for a
-// flag's value that is not known.
-Model load_model(const ModelFlags& flags, const std::filesystem::path& folder);
+// Throws std::invalid_argument for a flag's value that is not known: before anything is read, which may take long.
+void check_model_flags(const ModelFlags& flags);
+// Sets the number of threads and loads the model. With stream_layers `checkpoint` must outlive it.
+Model load_model(const ModelFlags& flags, const ModelConfig& config, const Checkpoint& checkpoint,
+                 bool stream_layers = false);
+
+// The tokens of a text that came from `source` (a file, or a flag), which stands in the message where it is no UTF-8.
+std::vector<TokenId> encode_text(const Tokenizer& tokenizer, const std::string& text,
+                                 const std::string& source, bool add_special_tokens = true);
 
 }  // namespace seer::cli

@@ -88,7 +88,8 @@ int plot(const PlotFlags& flags) {
     for (EvalSample& sample : read_eval_file(file)) input.samples.push_back(std::move(sample));
   }
   for (const std::string& file : flags.training) {
-    input.training.emplace_back(file, read_training_log(file));
+    input.training.emplace_back(std::filesystem::path(file).filename().string(),
+                                read_training_log(file));
   }
   if (!flags.model.model.empty()) input.maps = maps_of(flags);
   write_report(input, flags.out);

@@ -37,7 +37,7 @@ std::vector<std::vector<TokenId>> sequences_of(const ScoreFlags& flags,
     throw std::invalid_argument("score: expected either --tokens or --text-file");
   }
   if (!flags.tokens.empty()) return read_token_file(flags.tokens);
-  return {Tokenizer::load(folder).encode(read_text_file(flags.text_file))};
+  return {encode_text(Tokenizer::load(folder), read_text_file(flags.text_file), flags.text_file)};
 }
 
 void print_table(const SequenceScore& score) {
@@ -56,10 +56,13 @@ void print_table(const SequenceScore& score) {
 }
 
 int score(const ScoreFlags& flags) {
+  check_model_flags(flags.model);
   const std::filesystem::path folder = resolve_model(flags.model.model);
+  // First, since a folder without it is none of a model.
+  const ModelConfig config = read_model_config(folder);
   const std::vector<std::vector<TokenId>> sequences = sequences_of(flags, folder);
-  const Sparse sparse(flags.sparse, read_model_config(folder));
-  const Model model = load_model(flags.model, folder);
+  const Sparse sparse(flags.sparse, config);
+  const Model model = load_model(flags.model, config, Checkpoint::open(folder));
   watch_for_interrupt();
   const ScoreOptions options{.positions = flags.positions,
                              .prefill_chunk = flags.model.prefill_chunk,

@@ -16,13 +16,17 @@ void add_text_flags(CLI::App& command, TextSource& source) {
       ->capture_default_str();
 }
 
+TokenId document_start(const ModelConfig& model) {
+  if (model.bos_token) return *model.bos_token;
+  if (!model.eos_tokens.empty()) return model.eos_tokens.front();
+  throw std::runtime_error(
+      "config.json: neither bos_token_id nor eos_token_id is there to put between documents; add "
+      "one of them");
+}
+
 TokenStream load_text(const TextSource& source, const Tokenizer& tokenizer,
                       const ModelConfig& model) {
-  if (!model.bos_token) {
-    throw std::invalid_argument(
-        "config.json: bos_token_id is missing: texts begin with this token; add it");
-  }
-  return read_token_stream(source, tokenizer, *model.bos_token, model.vocab_size);
+  return read_token_stream(source, tokenizer, document_start(model), model.vocab_size);
 }
 
 }  // namespace seer::cli

@@ -64,14 +64,9 @@ int decode_ids(const TokenizeFlags& flags, const Tokenizer& tokenizer) {
   return kExitDone;
 }
 
-int encode_text(const TokenizeFlags& flags, const Tokenizer& tokenizer, const std::string& source,
-                const std::string& text) {
-  std::vector<TokenId> ids;
-  try {
-    ids = tokenizer.encode(text, !flags.no_special);
-  } catch (const std::runtime_error& error) {
-    throw std::runtime_error(source + ": " + error.what());
-  }
+int print_ids(const TokenizeFlags& flags, const Tokenizer& tokenizer, const std::string& source,
+              const std::string& text) {
+  const std::vector<TokenId> ids = encode_text(tokenizer, text, source, !flags.no_special);
   std::string line;
   for (const TokenId id : ids)
     line += (line.empty() ? "" : flags.json ? ", " : " ") + std::to_string(id);
@@ -92,12 +87,12 @@ int tokenize(const TokenizeFlags& flags, const CLI::App& command) {
   if (flags.decode) {
     code = decode_ids(flags, tokenizer);
   } else if (command.count("--text") > 0) {
-    code = encode_text(flags, tokenizer, "--text", flags.text);
+    code = print_ids(flags, tokenizer, "--text", flags.text);
   } else if (command.count("--text-file") > 0) {
-    code = encode_text(flags, tokenizer, flags.text_file, read_text_file(flags.text_file));
+    code = print_ids(flags, tokenizer, flags.text_file, read_text_file(flags.text_file));
   } else {
-    code = encode_text(flags, tokenizer, "standard input",
-                       read_text_stream(std::cin, "standard input"));
+    code =
+        print_ids(flags, tokenizer, "standard input", read_text_stream(std::cin, "standard input"));
   }
   std::cout << std::flush;
   if (!std::cout) throw std::runtime_error("cannot write the results to standard output");

@@ -44,7 +44,8 @@ void DistillAttention::learn(const AttentionCall& call, const at::Tensor& block_
   const BlockGrid grid{
       .q_len = whole.q_len - first, .kv_len = whole.kv_len, .block_size = block_size};
 
-  const at::Tensor rows = block_map.narrow(2, first_row, whole.q_blocks() - first_row);
+  at::Tensor rows = block_map.narrow(2, first_row, whole.q_blocks() - first_row);
+  if (options_.target_power != 1) rows = rows.pow(options_.target_power);
   const at::Tensor target = rows / rows.sum(-1, /*keepdim=*/true).clamp_min(1e-30);
   const at::Tensor logits = gate.block_logits(
       gate.query_representatives(call.q_before_rope.narrow(2, first, grid.q_len), first),

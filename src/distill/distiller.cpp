@@ -50,6 +50,7 @@ void DistillOptions::check() const {
   real("epsilon", epsilon, epsilon > 0, "above 0");
   real("clip norm", clip_norm, clip_norm >= 0, "0 (none) or more");
   real("loss scale", loss_scale, loss_scale > 0, "above 0");
+  real("target power", target_power, target_power > 0, "above 0");
   real("row slice", row_slice, row_slice >= 0 && row_slice < 1, "0 <= row slice < 1");
   real("recall ratio", recall_ratio, recall_ratio > 0 && recall_ratio <= 1,
        "above 0 and at most 1");
@@ -129,6 +130,7 @@ struct Distiller::Impl {
                       {"clip_norm", text(options.clip_norm)},
                       {"loss", std::string(distill_loss_name(options.loss))},
                       {"loss_scale", text(options.loss_scale)},
+                      {"target_power", text(options.target_power)},
                       {"row_slice", text(options.row_slice)}};
   }
 

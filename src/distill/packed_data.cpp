@@ -8,7 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "distill/retrieval_document.h"
+#include "seer/retrieval_documents.h"
 #include "seer/training_data.h"
 
 namespace seer {
@@ -45,7 +45,6 @@ class PackedData final : public TrainingData {
 
   std::vector<TokenId> sequence(std::int64_t index, std::int64_t length) const override {
     const auto size = static_cast<std::int64_t>(stream_.tokens.size());
-    // A retrieval document may take `length` tokens of text.
     const std::int64_t windows = size / length;
     if (windows < 1) {
       throw std::invalid_argument(
@@ -53,19 +52,24 @@ class PackedData final : public TrainingData {
                       "or a smaller context",
                       size, length));
     }
-    const std::int64_t first = window_of(index, windows) * length;
+    if (is_retrieval(index)) {
+      const std::int64_t questions =
+          std::max<std::int64_t>(1, std::llround(static_cast<double>(options_.questions * length) /
+                                                 static_cast<double>(kQuestionsLength)));
+      return retrieval_document(stream_, tokenizer_, bos_,
+                                {.length = length,
+                                 .needles = questions,
+                                 .questions = questions,
+                                 .questions_inside = questions,
+                                 .words = WordSet::kText,
+                                 .seed = options_.seed},
+                                index)
+          .tokens;
+    }
     const std::span<const std::int32_t> text =
         std::span(stream_.tokens)
-            .subspan(static_cast<std::size_t>(first), static_cast<std::size_t>(length));
-    if (is_retrieval(index)) {
-      std::mt19937_64 random(options_.seed * 0x9e3779b97f4a7c15 +
-                             static_cast<std::uint64_t>(index));
-      const auto questions =
-          static_cast<std::int64_t>(std::llround(static_cast<double>(options_.questions * length) /
-                                                 static_cast<double>(kQuestionsLength)));
-      return make_retrieval_document(text, length, std::max<std::int64_t>(1, questions), bos_,
-                                     tokenizer_, random);
-    }
+            .subspan(static_cast<std::size_t>(window_of(index, windows) * length),
+                     static_cast<std::size_t>(length));
     std::vector<TokenId> tokens = {bos_};
     tokens.insert(tokens.end(), text.begin(), text.end() - 1);
     return tokens;
@@ -99,6 +103,16 @@ class PackedData final : public TrainingData {
 };
 
 }  // namespace
+
+SplitStream split_stream(TokenStream stream, std::int64_t context) {
+  const auto size = static_cast<std::int64_t>(stream.tokens.size());
+  const std::int64_t held_out = std::max(size / 20, std::min(2 * context, size / 4));
+  SplitStream split;
+  split.held_out.tokens.assign(stream.tokens.end() - held_out, stream.tokens.end());
+  stream.tokens.resize(static_cast<std::size_t>(size - held_out));
+  split.train = std::move(stream);
+  return split;
+}
 
 std::unique_ptr<TrainingData> make_packed_data(TokenStream stream, const Tokenizer& tokenizer,
                                                TokenId bos, const PackedDataOptions& options) {

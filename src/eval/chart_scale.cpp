@@ -80,8 +80,8 @@ double ChartScale::place(double value) const {
 }
 
 std::string ChartScale::text(double value) const {
-  if (percent_) return fmt::format("{:.4g} %", value * 100);
-  return fmt::format("{:.5g}", std::abs(value) < 1e-12 ? 0.0 : value);
+  const double shown = std::abs(value) < 1e-12 ? 0.0 : value;  // no "-0"
+  return percent_ ? fmt::format("{:.4g} %", shown * 100) : fmt::format("{:.5g}", shown);
 }
 
 }  // namespace seer

@@ -23,7 +23,7 @@ constexpr double kDensity = 0.1;
 constexpr std::string_view kStyle = R"css(
 body { font: 15px/1.5 sans-serif; color: #222; background: #fff; margin: 0 auto; max-width: 1200px; padding: 24px; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 34px 0 8px; border-bottom: 1px solid #ccc; }
-h3 { font-size: 15px; margin: 20px 0 6px; } p { margin: 6px 0; max-width: 900px; } .small { color: #555; font-size: 13px; }
+h3 { font-size: 15px; margin: 20px 0 6px; } p { margin: 6px 0; max-width: 900px; } .small { color: #555; font-size: 13px; overflow-wrap: anywhere; }
 .row { display: flex; flex-wrap: wrap; gap: 16px 24px; } .row svg { max-width: 100%; height: auto; }
 .figure { border: 1px solid #ccc; border-radius: 6px; padding: 10px 18px; min-width: 200px; }
 .figure b { display: block; font-size: 26px; } .figure span { color: #555; font-size: 13px; }

@@ -87,11 +87,16 @@ std::string density_chart(const std::vector<EvalSummary>& summaries, const Famil
   return chart_svg(chart);
 }
 
-ChartAxis density_axis() {
+// The same for all charts unless a density is lower than usual, so that they can be compared.
+ChartAxis density_axis(const std::vector<EvalSummary>& summaries) {
+  double least = 0.04;
+  for (const EvalSummary& summary : summaries) {
+    if (summary.density > 0) least = std::min(least, summary.density / 1.15);
+  }
   return {.label = "density: share of the visible blocks that are computed",
           .logarithmic = true,
-          .min = {},
-          .max = {},
+          .min = least,
+          .max = 1.05,
           .percent = false};
 }
 
@@ -112,7 +117,7 @@ std::string perplexity_chart(const std::vector<EvalSummary>& summaries, const Fa
   if (dense && *worst > kMostPerplexity * *dense) y.max = kMostPerplexity * *dense;
   return density_chart(chosen, families,
                        {.title = fmt::format("Perplexity, {} tokens", context),
-                        .x = density_axis(),
+                        .x = density_axis(summaries),
                         .y = y,
                         .series = {},
                         .references = {}},
@@ -125,7 +130,7 @@ std::string share_chart(const std::vector<EvalSummary>& summaries, const Familie
   return density_chart(
       with_value(summaries, context, value), families,
       {.title = fmt::format("{}, {} tokens", title, context),
-       .x = density_axis(),
+       .x = density_axis(summaries),
        .y = {.label = label, .logarithmic = false, .min = 0.0, .max = 1.0, .percent = true},
        .series = {},
        .references = {}},
@@ -192,7 +197,7 @@ std::vector<std::string> time_charts(const std::vector<EvalSummary>& summaries) 
   for (const std::int64_t context : contexts_of(summaries)) {
     add(charts, density_chart(with_value(summaries, context, seconds), families,
                               {.title = fmt::format("Prefill of {} tokens", context),
-                               .x = density_axis(),
+                               .x = density_axis(summaries),
                                .y = {.label = "seconds (median)",
                                      .logarithmic = false,
                                      .min = 0.0,

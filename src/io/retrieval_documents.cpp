@@ -58,6 +58,24 @@ std::string syllables(Random& random) {
   return word + pick(kCodas);
 }
 
+// Lower-case words between blanks, each once, in alphabetical order.
+std::vector<std::string> words_of(const std::string& text) {
+  constexpr std::size_t kShortest = 4, kLongest = 10;
+  std::set<std::string> words;
+  std::size_t begin = text.find(' ');
+  while (begin != std::string::npos) {
+    const std::size_t end = text.find(' ', begin + 1);
+    if (end == std::string::npos) break;
+    const std::string word = text.substr(begin + 1, end - begin - 1);
+    const bool is_word =
+        word.size() >= kShortest && word.size() <= kLongest &&
+        std::all_of(word.begin(), word.end(), [](char c) { return c >= 'a' && c <= 'z'; });
+    if (is_word) words.insert(word);
+    begin = end;
+  }
+  return {words.begin(), words.end()};
+}
+
 void check_options(const RetrievalOptions& options) {
   if (options.needles < 1) {
     throw std::invalid_argument(fmt::format("needles {}: expected 1 or more", options.needles));
@@ -82,8 +100,11 @@ struct Insertion {
 
 class Builder {
  public:
-  Builder(const Tokenizer& tokenizer, const RetrievalOptions& options, Random random)
-      : tokenizer_(tokenizer), options_(options), random_(random) {}
+  Builder(const TokenStream& text, const Tokenizer& tokenizer, const RetrievalOptions& options,
+          Random random)
+      : tokenizer_(tokenizer), options_(options), random_(random) {
+    if (options.words == WordSet::kText) text_words_ = some_words(text);
+  }
 
   // In the order of the document; `text_tokens` become known here.
   std::vector<Insertion> insertions(std::int64_t& text_tokens) {
@@ -132,9 +153,29 @@ class Builder {
     return result;
   }
 
+  // Of a piece of the text somewhere.
+  std::vector<std::string> some_words(const TokenStream& text) {
+    constexpr std::int64_t kPiece = 8192;
+    const auto size = static_cast<std::int64_t>(text.tokens.size());
+    const std::int64_t count = std::min(kPiece, size);
+    const auto first = text.tokens.begin() + random_.below(size - count + 1);
+    const std::vector<TokenId> piece(first, first + count);
+    return words_of(tokenizer_.decode(piece, /*skip_special_tokens=*/true));
+  }
+
   std::string new_word() {
+    // A text with few words is helped out with invented ones.
+    while (!text_words_.empty()) {
+      const auto index =
+          static_cast<std::size_t>(random_.below(static_cast<std::int64_t>(text_words_.size())));
+      std::swap(text_words_[index], text_words_.back());
+      std::string word = std::move(text_words_.back());
+      text_words_.pop_back();
+      if (words_.insert(word).second) return word;
+    }
+    const WordSet set = options_.words == WordSet::kText ? WordSet::kTraining : options_.words;
     for (;;) {
-      std::string word = invented_word(options_.words, random_.next());
+      std::string word = invented_word(set, random_.next());
       if (words_.insert(word).second) return word;
     }
   }
@@ -169,7 +210,8 @@ class Builder {
   const Tokenizer& tokenizer_;
   const RetrievalOptions& options_;
   Random random_;
-  std::set<std::string> words_, numbers_;
+  std::vector<std::string> text_words_;    // not used yet
+  std::set<std::string> words_, numbers_;  // used
 };
 
 }  // namespace
@@ -194,7 +236,7 @@ RetrievalDocument retrieval_document(const TokenStream& text, const Tokenizer& t
   }
   std::int64_t text_tokens = 0;
   const std::vector<Insertion> insertions =
-      Builder(tokenizer, options, Random(random.next())).insertions(text_tokens);
+      Builder(text, tokenizer, options, Random(random.next())).insertions(text_tokens);
   const auto available = static_cast<std::int64_t>(text.tokens.size());
   if (available < text_tokens) {
     throw std::invalid_argument(

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <mutex>
 #include <stdexcept>
+#include <system_error>
 #include <unordered_map>
 #include <utility>
 
@@ -122,6 +123,13 @@ struct Tokenizer::Impl {
 
 Tokenizer Tokenizer::load(const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / "tokenizer.json";
+  std::error_code error;
+  if (std::filesystem::status(file, error).type() == std::filesystem::file_type::not_found) {
+    const bool other = std::filesystem::exists(folder / "tokenizer.model", error);
+    throw std::runtime_error(file.string() + ": no such file" +
+                             (other ? "; tokenizer.model (SentencePiece) is not read: convert it"
+                                    : ": download the model's tokenizer too"));
+  }
   return Tokenizer(
       std::make_unique<Impl>(tok::read_tokenizer_json(read_json_file(file), file.string())));
 }

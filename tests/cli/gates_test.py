@@ -128,7 +128,7 @@ class Gates(unittest.TestCase):
         shutil.rmtree(self.adapter)
         self.assertEqual(self.do_import().returncode, 0)
         self.expect_refused(run("gates", "export", str(self.adapter), "--out", str(self.adapter)),
-                            "gate_config.json", "would be lost")
+                            "adapter: holds gate", "would be lost")
         edited = json.loads((self.adapter / "gate_config.json").read_text())
         del edited["published"]
         (self.adapter / "gate_config.json").write_text(json.dumps(edited))

@@ -73,7 +73,8 @@ TEST(GateConfig, DefaultsFollowThePublishedRule) {
     const auto gate = make_gate(config, model);
     for (const GateParameter& parameter : gate->parameters()) {
       text.append(parameter.name, 0, parameter.name.find('.'));
-      for (const std::int64_t size : parameter.value.sizes()) text.append(" ").append(std::to_string(size));
+      for (const std::int64_t size : parameter.value.sizes())
+        text.append(" ").append(std::to_string(size));
       text += ";";
     }
     return text;

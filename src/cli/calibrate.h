@@ -1,0 +1,12 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include <functional>
+
+namespace seer::cli {
+
+// Adds the verb `calibrate`; as add_bench.
+void add_calibrate(CLI::App& app, std::function<int()>& action);
+
+}  // namespace seer::cli

@@ -1,0 +1,120 @@
+#include <ATen/ops/mm.h>
+#include <ATen/ops/ones.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "model/memory_estimate.h"
+#include "seer/distill_plan.h"
+
+namespace seer {
+namespace {
+
+// Multiply-adds count twice.
+double operations_of_a_pass(const ModelConfig& model, std::int64_t length) {
+  const ParameterCount parameters = count_parameters(model);
+  const double tokens = static_cast<double>(length);
+  const double products = 2 * static_cast<double>(parameters.total - parameters.embedding) * tokens;
+  const double attention =
+      4 * 0.5 * tokens * tokens *
+      static_cast<double>(model.num_q_heads * model.head_dim * model.num_layers);
+  return products + attention;
+}
+
+// Operations a second of a matrix product in this dtype.
+double measured_speed(at::ScalarType dtype) {
+  const c10::InferenceMode inference;
+  constexpr std::int64_t kSize = 1024;
+  constexpr double kLeastSeconds = 0.2;
+  const at::Tensor a = at::ones({kSize, kSize}, dtype);
+  at::mm(a, a);
+  const auto start = std::chrono::steady_clock::now();
+  double seconds = 0;
+  int runs = 0;
+  do {
+    at::mm(a, a);
+    ++runs;
+    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  } while (seconds < kLeastSeconds);
+  return 2.0 * kSize * kSize * kSize * runs / seconds;
+}
+
+std::string gigabytes(double bytes) {
+  return fmt::format("{:.2f} GB", bytes / 1e9);
+}
+
+std::string duration(double seconds) {
+  if (seconds < 5400) return fmt::format("{:.0f} minutes", std::max(1.0, seconds / 60));
+  return fmt::format("{:.1f} hours", seconds / 3600);
+}
+
+}  // namespace
+
+std::string settings_json(const DistillOptions& options) {
+  const nlohmann::ordered_json settings = {{"context", options.context},
+                                           {"batch_size", options.batch_size},
+                                           {"steps", options.steps},
+                                           {"learning_rate", options.learning_rate},
+                                           {"final_learning_rate", options.final_learning_rate},
+                                           {"warmup_steps", options.warmup_steps},
+                                           {"weight_decay", options.weight_decay},
+                                           {"beta1", options.beta1},
+                                           {"beta2", options.beta2},
+                                           {"epsilon", options.epsilon},
+                                           {"clip_norm", options.clip_norm},
+                                           {"loss", distill_loss_name(options.loss)},
+                                           {"loss_scale", options.loss_scale},
+                                           {"target_power", options.target_power},
+                                           {"row_slice", options.row_slice}};
+  return settings.dump();
+}
+
+std::string distill_plan_text(const ModelConfig& model, const GateSet& gates,
+                              const DistillOptions& options, const std::string& dtype) {
+  const double element = dtype == "float32" ? 4 : 2;
+  const auto as_double = [](std::int64_t value) { return static_cast<double>(value); };
+  const std::int64_t sequences = options.steps * options.batch_size;
+  const ParameterCount parameters = count_parameters(model);
+  const double layer_weights = as_double(parameters.total - parameters.embedding) /
+                               as_double(std::max<std::int64_t>(1, model.num_layers));
+  const double weights = options.stream_layers
+                             ? (as_double(parameters.embedding) + layer_weights) * element
+                             : as_double(parameters.total) * element;
+  const std::int64_t together = options.stream_layers ? options.batch_size : 1;
+  const std::int64_t block_size = gates.config().block_size;
+  const double blocks = as_double((options.context + block_size - 1) / block_size);
+  // Hidden states, queries and the projection, of the sequences that run together; one layer's keys and values, and
+  // the map with its target, logits and their gradients.
+  const double rows = as_double(together * options.context) * element *
+                      as_double(3 * model.hidden_size + 3 * model.num_q_heads * model.head_dim +
+                                2 * model.num_kv_heads * model.head_dim);
+  const double cache = as_double(together * options.context) * element * 2 *
+                       as_double(model.num_kv_heads * model.head_dim);
+  const double maps = 6 * 4 * as_double(model.num_q_heads) * blocks * blocks;
+  const double trained =
+      4 * 4 * as_double(gates.parameter_count());  // values, gradients, two moments
+  const double operations = as_double(sequences) * operations_of_a_pass(model, options.context);
+  const at::ScalarType type = dtype == "float32" ? at::kFloat : at::kBFloat16;
+
+  std::string text;
+  text += fmt::format("model            {} ({} parameters)\n", model.name, parameters.total);
+  text +=
+      fmt::format("gates            {}, block size {}, width {}: {} parameters\n",
+                  gates.config().design, block_size, gates.config().width, gates.parameter_count());
+  text += fmt::format("settings         {}\n", settings_json(options));
+  text +=
+      fmt::format("steps            {} of {} sequences of {} tokens: {} tokens\n", options.steps,
+                  options.batch_size, options.context, sequences * options.context);
+  text += fmt::format("memory           {} (weights {}{}, activations {}, maps {}, gates {})\n",
+                      gigabytes(weights + rows + cache + maps + trained), gigabytes(weights),
+                      options.stream_layers ? " of one layer and the embedding" : "",
+                      gigabytes(rows + cache), gigabytes(maps), gigabytes(trained));
+  text += fmt::format("time             {} at the speed of this machine's matrix products in {}\n",
+                      duration(operations / measured_speed(type)), dtype);
+  return text;
+}
+
+}  // namespace seer
