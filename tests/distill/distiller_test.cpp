@@ -99,10 +99,10 @@ TEST(Distiller, LearnsTheBundledModelsMaps) {
     GateSet gates(default_gate_config("Qavg16_Kmaxminavg", config), config);
     gates.initialise(GateInit::kNormal, 1);
     Distiller distiller(model, gates, *data,
-                        {.context = 1024, .steps = 16, .warmup_steps = 2, .loss = loss});
+                        {.context = 512, .steps = 10, .warmup_steps = 2, .loss = loss});
     std::vector<DistillProgress> steps;
     while (!distiller.is_done()) steps.push_back(distiller.run_step());
-    ASSERT_EQ(steps.size(), 16u);
+    ASSERT_EQ(steps.size(), 10u);
     EXPECT_LT(steps.back().loss, 0.8 * steps.front().loss) << distill_loss_name(loss);
     double first = 0, last = 0, layers = 0;
     for (std::size_t layer = 0; layer < 10; ++layer) {
@@ -112,7 +112,7 @@ TEST(Distiller, LearnsTheBundledModelsMaps) {
     }
     EXPECT_GT(last, first) << distill_loss_name(loss);
     EXPECT_NEAR(steps[3].loss, layers, 1e-9);
-    EXPECT_EQ(steps.back().tokens, 16 * 1024);
+    EXPECT_EQ(steps.back().tokens, 10 * 512);
   }
 }
 
