@@ -20,6 +20,7 @@
 #include "cli/generate.h"
 #include "cli/info.h"
 #include "cli/interrupt.h"
+#include "cli/plot.h"
 #include "cli/pull.h"
 #include "cli/recipe.h"
 #include "cli/score.h"
@@ -64,6 +65,7 @@ int run(int argc, char** argv) {
   add_generate(app, action);
   add_score(app, action);
   add_eval(app, action);
+  add_plot(app, action);
   add_gates(app, action);
   add_info(app, action);
   add_tokenize(app, action);
