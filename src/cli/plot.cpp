@@ -71,7 +71,7 @@ std::vector<BlockMaps> maps_of(const PlotFlags& flags) {
   } else {
     options.policy = gates ? default_policy(*gates) : "oracle:ratio=0.1";
   }
-  const Model model = load_model(flags.model, folder);
+  const Model model = load_model(flags.model, config, Checkpoint::open(folder));
   const auto first = text.tokens.begin() + flags.first_token;
   return record_block_maps(model, gates ? &*gates : nullptr,
                            std::vector<TokenId>(first, first + flags.context), options);
