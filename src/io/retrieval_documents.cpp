@@ -118,17 +118,18 @@ class Builder {
                              " One of the special magic numbers for {} is: {}.", word, value)),
                          .answer_tokens = 0});
       taken += size_of(needles.back());
-      if (i >= options_.questions) continue;
-      questions.push_back(question(word, value));
-      taken += size_of(questions.back());
+      if (i < options_.questions) {
+        questions.push_back(question(word, value));
+        taken += size_of(questions.back());
+      }
+      if (taken > options_.length) {
+        throw std::invalid_argument(fmt::format(
+            "retrieval document of {} tokens: {} needles and {} questions alone take more: ask for "
+            "a longer one, or for fewer of them",
+            options_.length, options_.needles, options_.questions));
+      }
     }
     text_tokens = options_.length - taken;
-    if (text_tokens < 0) {
-      throw std::invalid_argument(
-          fmt::format("retrieval document of {} tokens: {} needles and {} questions alone take {}: "
-                      "ask for a longer one, or for fewer of them",
-                      options_.length, options_.needles, options_.questions, taken));
-    }
     return placed(std::move(needles), std::move(questions), text_tokens);
   }
 
