@@ -82,7 +82,7 @@ TEST_P(OfModel, AllBlocksAreDenseAttention) {
 TEST_P(OfModel, ChunksOfWholeBlocksChooseAsAtOnce) {
   const Fixture f(GetParam());
   for (const char* policy : {"gate:ratio=0.2", "gate:mass=0.7,local=1", "meanpool:ratio=0.2",
-                             "meanpool:threshold=0.02,sink=1,local=1", "oracle:ratio=0.3",
+                             "meanpool:threshold=0.06,sink=1,local=1", "oracle:ratio=0.3",
                              "streaming:ratio=0.2", "random:ratio=0.2,dense_rows=3"}) {
     SparseAttention once = f.sparse(policy);
     const at::Tensor expected = f.hidden(&once, kLength);
