@@ -46,8 +46,9 @@ std::string join(const std::set<std::string>& words) {
 
 // "dtype bfloat16, prefill_chunk 2048, ..."
 std::string settings_text(const std::string& configuration) {
+  const auto settings = nlohmann::ordered_json::parse(configuration);
   std::string text;
-  for (const auto& [key, value] : nlohmann::ordered_json::parse(configuration).items()) {
+  for (const auto& [key, value] : settings.items()) {
     text += fmt::format("{}{} {}", text.empty() ? "" : ", ", key,
                         value.is_string() ? value.get<std::string>() : value.dump());
   }
