@@ -133,12 +133,20 @@ struct Evaluator::Impl {
       run.attention = std::make_unique<SparseAttention>(model.config(), run.text, gates, sparse);
       if (policy.source == PolicySource::kGate && policy.rule == PolicyRule::kDensity) {
         // Before hours of work: whether the calibration reaches every length.
-        for (const std::int64_t context : options.contexts) {
-          gates->config().calibration.thresholds_for(policy.value, context);
-        }
+        for (const std::int64_t context : options.contexts)
+          check_calibration(run.text, policy.value, context);
       }
     }
     policies.push_back(std::move(run));
+  }
+
+  void check_calibration(const std::string& policy, double density, std::int64_t context) const {
+    try {
+      gates->config().calibration.thresholds_for(density, context);
+    } catch (const std::invalid_argument& error) {
+      throw std::invalid_argument(
+          fmt::format("policy '{}', context {}: {}", policy, context, error.what()));
+    }
   }
 
   void set_configuration() {

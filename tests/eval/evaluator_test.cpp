@@ -220,7 +220,8 @@ TEST(Evaluator, Refusals) {
 TEST(Evaluator, UncalibratedGates) {
   const GateSet gates(default_gate_config("Qavg_Kmaxminavg", books().config, 16), books().config);
   const EvalOptions options = small(EvalTask::kPerplexity, {"gate:density=0.1"});
-  EXPECT_NE(refusal(options, &gates), "");
+  const std::string message = refusal(options, &gates);
+  EXPECT_NE(message.find("'gate:density=0.1', context 128"), std::string::npos) << message;
 }
 
 TEST(BlockMapsOfAModel, ChosenAndGivenHeads) {
