@@ -141,6 +141,7 @@ struct Evaluator::Impl {
   }
 
   void check_calibration(const std::string& policy, double density, std::int64_t context) const {
+    if (context < options.min_context) return;
     try {
       gates->config().calibration.thresholds_for(density, context);
     } catch (const std::invalid_argument& error) {

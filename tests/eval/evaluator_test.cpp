@@ -217,11 +217,19 @@ TEST(Evaluator, Refusals) {
   expect_refused(options, {"text: 385 tokens are fewer"});
 }
 
-TEST(Evaluator, UncalibratedGates) {
-  const GateSet gates(default_gate_config("Qavg_Kmaxminavg", books().config, 16), books().config);
-  const EvalOptions options = small(EvalTask::kPerplexity, {"gate:density=0.1"});
-  const std::string message = refusal(options, &gates);
-  EXPECT_NE(message.find("'gate:density=0.1', context 128"), std::string::npos) << message;
+TEST(Evaluator, CalibrationMustReachTheContexts) {
+  GateSet gates(default_gate_config("Qavg_Kmaxminavg", books().config, 16), books().config);
+  EvalOptions options = small(EvalTask::kPerplexity, {"gate:density=0.1"});
+  const std::string without = refusal(options, &gates);
+  EXPECT_NE(without.find("seer calibrate"), std::string::npos) << without;
+  CalibrationTable table;
+  table.rows = {{.length = 8192, .density = 0.1, .thresholds = {0.01}}};
+  gates.set_calibration(table);
+  const std::string elsewhere = refusal(options, &gates);
+  EXPECT_NE(elsewhere.find("'gate:density=0.1', context 128"), std::string::npos) << elsewhere;
+  // Not looked at where everything is dense.
+  options.min_context = 129;
+  EXPECT_EQ(refusal(options, &gates), "");
 }
 
 TEST(BlockMapsOfAModel, ChosenAndGivenHeads) {
