@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
 #include <tuple>
@@ -24,7 +25,7 @@ constexpr std::string_view kStyle = R"css(
 body { font: 15px/1.5 sans-serif; color: #222; background: #fff; margin: 0 auto; max-width: 1200px; padding: 24px; }
 h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 19px; margin: 34px 0 8px; border-bottom: 1px solid #ccc; }
 h3 { font-size: 15px; margin: 20px 0 6px; } p { margin: 6px 0; max-width: 900px; } .small { color: #555; font-size: 13px; overflow-wrap: anywhere; }
-.row { display: flex; flex-wrap: wrap; gap: 16px 24px; } .row svg { max-width: 100%; height: auto; }
+.row { display: flex; flex-wrap: wrap; align-items: flex-start; gap: 16px 24px; } .row svg { max-width: 100%; height: auto; }
 .figure { border: 1px solid #ccc; border-radius: 6px; padding: 10px 18px; min-width: 200px; }
 .figure b { display: block; font-size: 26px; } .figure span { color: #555; font-size: 13px; }
 table { border-collapse: collapse; font-size: 13px; } th, td { padding: 3px 10px; text-align: right; border-bottom: 1px solid #ddd; }
@@ -43,6 +44,17 @@ std::string join(const std::set<std::string>& words) {
   return text;
 }
 
+// "dtype bfloat16, prefill_chunk 2048, ..."
+std::string settings_text(const std::string& configuration) {
+  const auto settings = nlohmann::ordered_json::parse(configuration);
+  std::string text;
+  for (const auto& [key, value] : settings.items()) {
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", key,
+                        value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return text;
+}
+
 // What the results were got with.
 std::string origin_html(const std::vector<EvalSample>& samples) {
   std::set<std::string> programs, machines, gates;
@@ -56,7 +68,7 @@ std::string origin_html(const std::vector<EvalSample>& samples) {
   std::string text = join(programs) + "; " + join(machines);
   if (!gates.empty()) text += "; gates " + join(gates);
   return fmt::format("<p class=\"small\">{}</p>\n<p class=\"small\">Settings: {}</p>\n",
-                     escape_html(text), escape_html(samples.front().configuration));
+                     escape_html(text), escape_html(settings_text(samples.front().configuration)));
 }
 
 // The policy that the headline is about: a gate if there is one, nearest to the density, at the longest context.
