@@ -39,7 +39,7 @@ policies=(--policy dense --policy gate:density=0.2 --policy gate:density=0.1 --p
           --policy streaming:ratio=0.1)
 say "2. How well does it predict text when it computes a part of its attention?"
 run build/seer eval ppl --model "$model" "${valid[@]}" --gates "$out/gates" "${policies[@]}" --context 8192 \
-  --samples 2 --out "$out/ppl.jsonl"
+  --windows 2 --out "$out/ppl.jsonl"
 
 say "3. Does it still find a number that was stated thousands of tokens before?"
 run build/seer eval niah --model "$model" "${valid[@]}" --gates "$out/gates" "${policies[@]}" --context 8192 \
@@ -47,8 +47,8 @@ run build/seer eval niah --model "$model" "${valid[@]}" --gates "$out/gates" "${
 
 say "4. How fast does it read 16,384 tokens?"
 run build/seer eval ppl --model "$model" "${valid[@]}" --gates "$out/gates" --policy dense --policy gate:density=0.1 \
-  --context 16384 --samples 2 --no-recall --out "$out/speed.jsonl"
+  --context 16384 --windows 2 --no-recall --out "$out/speed.jsonl"
 
 say "5. The report"
-run build/seer plot --model "$model" --gates "$out/gates" "${valid[@]}" --log "$out/training.jsonl" \
+run build/seer plot --model "$model" --gates "$out/gates" --policy gate:density=0.1 "${valid[@]}" --training "$out/training.jsonl" \
   --results "$out/ppl.jsonl" --results "$out/niah.jsonl" --results "$out/speed.jsonl" --out "$out/report.html"
