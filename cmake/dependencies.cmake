@@ -34,6 +34,9 @@ target_link_libraries(seer_utf8proc INTERFACE ${SEER_UTF8PROC_LIBRARY})
 find_package(CURL 7.85 REQUIRED)     # `seer pull`: HTTP with TLS, proxies and redirects
 find_package(OpenSSL 3.0 REQUIRED)  # the digests of what was downloaded
 find_package(PNG 1.6 REQUIRED)      # the pictures of reports
+find_path(SEER_TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)  # recipes
+add_library(seer_tomlplusplus INTERFACE)
+target_include_directories(seer_tomlplusplus SYSTEM INTERFACE ${SEER_TOMLPLUSPLUS_INCLUDE})
 
 if(SEER_BUILD_TESTS)
   find_package(GTest 1.12 REQUIRED)

@@ -24,8 +24,8 @@ struct RopeConfig {
   double beta_fast = 32.0;                  // yarn
   double beta_slow = 1.0;                   // yarn
   std::optional<double>
-      attention_factor;  // yarn: multiplies cos and sin; derived from factor when absent
-  std::optional<double> mscale, mscale_all_dim;  // yarn
+      attention_factor = std::nullopt;  // yarn: multiplies cos and sin; derived from factor when absent
+  std::optional<double> mscale = std::nullopt, mscale_all_dim = std::nullopt;  // yarn
   bool truncate = true;                          // yarn: round the correction range to integers
 };
 
