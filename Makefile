@@ -32,7 +32,7 @@ build: configure  ## Build everything; build/seer and build/libseer_ops.so point
 test: build  ## Build, then run every test
 	ctest --preset $(PRESET) -j $(JOBS)
 
-demo: build  ## Build, then compare sparse with dense attention on this machine
+demo: build  ## Build, then train gates for the bundled model and hold sparse against dense
 	@scripts/demo.sh
 
 bench:  ## Show how to run the benchmarks

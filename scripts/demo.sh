@@ -33,7 +33,7 @@ run() { printf '$ %s\n' "$*"; "$@"; }
 
 say "1. Train gates: the model runs densely, and each layer's gate learns which blocks its attention looks at"
 run build/seer distill --model "$model" "${train[@]}" --out "$out/gates" --log "$out/training.jsonl" \
-  --steps "$steps" --warmup-steps 4 --retrieval-share 0.6 --calibration-lengths 8192,16384 --calibration-tokens 16384
+  --steps "$steps" --warmup-steps 4 --retrieval-share 0.6 --calibration-lengths 4096,8192,16384 --calibration-tokens 16384
 
 policies=(--policy dense --policy gate:density=0.2 --policy gate:density=0.1 --policy gate:density=0.05
           --policy streaming:ratio=0.1)
@@ -43,7 +43,7 @@ run build/seer eval ppl --model "$model" "${valid[@]}" --gates "$out/gates" "${p
 
 say "3. Does it still find a number that was stated thousands of tokens before?"
 run build/seer eval niah --model "$model" "${valid[@]}" --gates "$out/gates" "${policies[@]}" --context 8192 \
-  --samples 4 --no-recall --out "$out/niah.jsonl"
+  --samples 6 --no-recall --out "$out/niah.jsonl"
 
 say "4. How fast does it read 16,384 tokens?"
 run build/seer eval ppl --model "$model" "${valid[@]}" --gates "$out/gates" --policy dense --policy gate:density=0.1 \
@@ -52,3 +52,7 @@ run build/seer eval ppl --model "$model" "${valid[@]}" --gates "$out/gates" --po
 say "5. The report"
 run build/seer plot --model "$model" --gates "$out/gates" --policy gate:density=0.1 "${valid[@]}" --training "$out/training.jsonl" \
   --results "$out/ppl.jsonl" --results "$out/niah.jsonl" --results "$out/speed.jsonl" --out "$out/report.html"
+
+say "The three figures"
+python3 scripts/demo_figures.py "$out"
+printf '\nThe report, with the true and the predicted block maps: %s\n' "$out/report.html"

@@ -24,8 +24,8 @@ struct CalibrationOptions {
 
 // Runs the model densely over sequences of `data` and measures, over all layers and heads together, the threshold on the
 // predicted probability above which a density of blocks lies; the first and the last visible block of each row, which
-// the density rule keeps anyway, count in it. Densities that these blocks alone exceed get no row. Throws
-// std::invalid_argument naming the option out of range.
+// the density rule keeps anyway, count in it. Where these blocks alone exceed a density, as in short prompts, its threshold
+// is one that no other block reaches. Throws std::invalid_argument naming the option out of range.
 CalibrationTable calibrate_gates(const Model& model, const GateSet& gates, const TrainingData& data,
                                  const CalibrationOptions& options);
 

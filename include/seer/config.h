@@ -23,10 +23,10 @@ struct RopeConfig {
   std::int64_t original_max_positions = 0;  // llama3, yarn: the length before scaling
   double beta_fast = 32.0;                  // yarn
   double beta_slow = 1.0;                   // yarn
-  std::optional<double>
-      attention_factor = std::nullopt;  // yarn: multiplies cos and sin; derived from factor when absent
+  std::optional<double> attention_factor =
+      std::nullopt;  // yarn: multiplies cos and sin; derived from factor when absent
   std::optional<double> mscale = std::nullopt, mscale_all_dim = std::nullopt;  // yarn
-  bool truncate = true;                          // yarn: round the correction range to integers
+  bool truncate = true;  // yarn: round the correction range to integers
 };
 
 // Tokens of a prompt that go through the layers at once, unless another number is asked for.

@@ -6,12 +6,17 @@
 #include "cli/flag_checks.h"
 
 namespace seer::cli {
+namespace {
+
+constexpr std::int64_t kShortestLength = 1024;  // as --min-context
+
+}  // namespace
 
 void add_calibration_flags(CLI::App& command, CalibrationFlags& flags) {
   command
       .add_option("--calibration-lengths", flags.lengths,
-                  "Prompt lengths to calibrate densities for, with commas (default: half, once and "
-                  "twice the context)")
+                  "Prompt lengths to calibrate densities for, with commas (default: 1024 and on, "
+                  "doubled up to twice the context)")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->delimiter(',')
       ->allow_extra_args(false)
@@ -30,9 +35,9 @@ CalibrationOptions calibration_options(const CalibrationFlags& flags, const Mode
   options.lengths = flags.lengths;
   if (!options.lengths.empty()) return options;
   std::set<std::int64_t> lengths;
-  for (const std::int64_t length : {context / 2, context, 2 * context}) {
-    lengths.insert(std::clamp<std::int64_t>(length, 2, std::min(model.max_positions, longest)));
-  }
+  const std::int64_t most = std::min({2 * context, model.max_positions, longest});
+  for (std::int64_t length = kShortestLength; length < most; length *= 2) lengths.insert(length);
+  lengths.insert(std::max<std::int64_t>(most, 2));
   options.lengths.assign(lengths.begin(), lengths.end());
   return options;
 }

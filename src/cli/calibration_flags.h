@@ -11,8 +11,7 @@ namespace seer::cli {
 
 // Which lengths gates are calibrated for.
 struct CalibrationFlags {
-  std::vector<std::int64_t>
-      lengths;  // empty: half, once and twice `context`, within the model's maximum
+  std::vector<std::int64_t> lengths;  // empty: 1,024 and on, doubled up to twice `context`
   std::int64_t tokens = CalibrationOptions().tokens_per_length;
 };
 

@@ -190,6 +190,10 @@ int distill(DistillFlags flags) {
     std::cout << distill_plan_text(config, gates, flags.options, flags.model.dtype) << std::flush;
     return kExitDone;
   }
+  if (flags.text.paths.empty()) {
+    throw std::invalid_argument(
+        "--text is missing: expected files or folders with text to train on");
+  }
   const Tokenizer tokenizer = Tokenizer::load(folder);
   auto [train_stream, held_out_stream] =
       split_stream(load_text(flags.text, tokenizer, config), flags.options.context);
@@ -223,6 +227,8 @@ int distill(DistillFlags flags) {
       fs::create_directories(parent);
     open_log(flags.log, distiller.step(), log);
     watch_for_interrupt();
+    // Before hours of work: the folder can be written.
+    if (!flags.resume) distiller.save_checkpoint(checkpoint_of(flags));
     train(distiller, flags, log, last);
   }
   gates.set_training(training_record(flags, *data, last));
@@ -295,7 +301,7 @@ void add_distill(CLI::App& app, std::function<int()>& action) {
   auto flags = std::make_shared<DistillFlags>();
   command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_model_flags(*command, flags->model);
-  add_text_flags(*command, flags->text);
+  add_text_flags(*command, flags->text, /*required=*/false);
   command->add_option("--out", flags->out, "Folder for the adapter");
   command->add_option("--log", flags->log, "JSON Lines file of the steps (default: OUT.log.jsonl)");
   command->add_option("--recipe",

@@ -4,14 +4,15 @@
 
 namespace seer::cli {
 
-void add_text_flags(CLI::App& command, TextSource& source) {
+void add_text_flags(CLI::App& command, TextSource& source, bool required) {
   command
       .add_option(
           "--text", source.paths,
           "Text: files, and folders whose files are read in name order; .jsonl files have a "
           "document a line, .json files lists of token ids")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
-      ->required();
+      ->allow_extra_args(false)
+      ->required(required);
   command.add_option("--field", source.json_field, "Field of a .jsonl file's lines with the text")
       ->capture_default_str();
 }

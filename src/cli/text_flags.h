@@ -9,7 +9,7 @@
 namespace seer::cli {
 
 // Adds --text and --field, which say where a stream of text comes from.
-void add_text_flags(CLI::App& command, TextSource& source);
+void add_text_flags(CLI::App& command, TextSource& source, bool required = true);
 
 // The token that goes in front of documents: the model's begin-of-text token, or its first end token where it has none
 // (Qwen). Throws std::runtime_error where there is neither.

@@ -17,6 +17,10 @@
 namespace seer {
 namespace {
 
+// What no probability of a block exceeds unless it is the only one; and what a map's smallest ones do.
+constexpr double kLargestThreshold = 0.999999;
+constexpr double kLeastThreshold = 1e-18;
+
 // Counts probabilities by their logarithm, so that memory does not grow with the length.
 class ProbabilityCounts {
  public:
@@ -121,12 +125,12 @@ CalibrationTable calibrate_gates(const Model& model, const GateSet& gates, const
     const auto visible = static_cast<double>(attention.counts.total() + attention.forced);
     for (const double density : options.densities) {
       const auto wanted = static_cast<std::int64_t>(density * visible) - attention.forced;
-      if (wanted <= 0) continue;
-      const double threshold = attention.counts.threshold_above(wanted);
-      // Thresholds of 1 and 0 say nothing: all or none of the blocks lie above the measured range.
-      if (threshold < 1 && threshold > 1e-17) {
-        table.rows.push_back({.length = length, .density = density, .thresholds = {threshold}});
-      }
+      const double threshold =
+          wanted > 0 ? attention.counts.threshold_above(wanted) : kLargestThreshold;
+      table.rows.push_back(
+          {.length = length,
+           .density = density,
+           .thresholds = {std::clamp(threshold, kLeastThreshold, kLargestThreshold)}});
     }
   }
   table.check();

@@ -14,7 +14,7 @@ SOURCE = Path(os.environ["SEER_SOURCE_DIR"])
 MODEL = SOURCE / "models" / "books-19m-32k"
 TEXT = SOURCE / "examples" / "demo" / "valid.jsonl"
 SMALL = ["--text", str(TEXT), "--context", "256", "--steps", "6", "--warmup-steps", "2", "--checkpoint-interval", "2",
-         "--calibration-lengths", "512", "--calibration-tokens", "512"]
+         "--calibration-lengths", "512,1024", "--calibration-tokens", "1024"]
 
 
 class DistillTest(ModelVerbTest):
@@ -38,7 +38,8 @@ class DistillTest(ModelVerbTest):
         out = self.folder / "part"
         process = subprocess.Popen([PROGRAM, "distill", "--model", str(MODEL), "--out", str(out), *SMALL],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not Path(str(out) + ".checkpoint").exists():
+        state = Path(str(out) + ".checkpoint") / "training.json"
+        while not (state.exists() and json.loads(state.read_text())["step"] > 0):
             self.assertIsNone(process.poll(), "ended before its first checkpoint")
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
@@ -131,7 +132,8 @@ class DistillTest(ModelVerbTest):
         self.expect_refused(2, [*out, *SMALL, "--design", "Qavg3_Kavg"], "Qavg3_Kavg")
         self.expect_refused(2, [*out, *SMALL, "--loss", "l2"], "l2", "smooth-l1")
         self.expect_refused(2, [*out, *SMALL, "--retrieval-share", "2"], "retrieval share 2")
-        self.expect_refused(2, [*out, *SMALL, "--context", "30000"], "tokens", "context")
+        short = self.write("A few words of text. " * 30, "short.txt")
+        self.expect_refused(2, [*out, "--text", short, "--context", "256"], "training text", "fewer")
         self.expect_refused(1, ["--out", "/proc/none/x", *SMALL], "/proc/none")
 
 
