@@ -19,7 +19,7 @@ struct CalibrationOptions {
   // Of each length: at least this many tokens are measured, and one sequence.
   std::int64_t tokens_per_length = 32768;
   // After each sequence: sequences done, and to do in all. May throw, to give up. May be empty.
-  std::function<void(std::int64_t done, std::int64_t total)> on_progress;
+  std::function<void(std::int64_t done, std::int64_t total)> on_progress = nullptr;
 };
 
 // Runs the model densely over sequences of `data` and measures, over all layers and heads together, the threshold on the

@@ -21,7 +21,7 @@ struct SparseAttentionOptions {
   std::uint64_t seed = 0;           // of the policy `random`
   // Called with each choice before it is used, for measurements. block_mask: bool [1, num_q_heads or 1, query blocks,
   // key blocks]; undefined where the layer is dense. May be empty.
-  std::function<void(const AttentionCall& call, const at::Tensor& block_mask)> on_mask;
+  std::function<void(const AttentionCall& call, const at::Tensor& block_mask)> on_mask = nullptr;
 };
 
 // Blocks that were computed, of those that a causal map has.

@@ -134,7 +134,8 @@ std::string training_record(const DistillFlags& flags, const TrainingData& data,
   return record.dump();
 }
 
-void train(Distiller& distiller, const DistillFlags& flags, std::ofstream& log,
+// False after Ctrl-C; the steps so far are in the checkpoint.
+bool train(Distiller& distiller, const DistillFlags& flags, std::ofstream& log,
            std::optional<DistillProgress>& last) {
   Progress progress(flags.options);
   const std::string checkpoint = checkpoint_of(flags);
@@ -148,9 +149,7 @@ void train(Distiller& distiller, const DistillFlags& flags, std::ofstream& log,
     if (interrupted()) {
       progress.finish();
       save();
-      std::fprintf(stderr, "seer: stopped after step %lld; go on with --resume\n",
-                   static_cast<long long>(distiller.step()));
-      throw Interrupted();
+      return false;
     }
     last = distiller.run_step();
     log << last->to_json() << std::endl;
@@ -162,6 +161,7 @@ void train(Distiller& distiller, const DistillFlags& flags, std::ofstream& log,
   }
   progress.finish();
   save();
+  return true;
 }
 
 CalibrationTable calibrate(const Model& model, const GateSet& gates, const TrainingData& held_out,
@@ -172,6 +172,12 @@ CalibrationTable calibrate(const Model& model, const GateSet& gates, const Train
                  static_cast<long long>(total));
   };
   return calibrate_gates(model, gates, held_out, options);
+}
+
+int stopped(std::int64_t step) {
+  std::fprintf(stderr, "seer: stopped after step %lld; go on with --resume\n",
+               static_cast<long long>(step));
+  return kExitInterrupted;
 }
 
 int distill(DistillFlags flags) {
@@ -229,10 +235,14 @@ int distill(DistillFlags flags) {
     watch_for_interrupt();
     // Before hours of work: the folder can be written.
     if (!flags.resume) distiller.save_checkpoint(checkpoint_of(flags));
-    train(distiller, flags, log, last);
+    if (!train(distiller, flags, log, last)) return stopped(distiller.step());
   }
   gates.set_training(training_record(flags, *data, last));
-  gates.set_calibration(calibrate(model, gates, *held_out, calibration));
+  try {
+    gates.set_calibration(calibrate(model, gates, *held_out, calibration));
+  } catch (const Interrupted&) {
+    return stopped(flags.options.steps);
+  }
   gates.save(flags.out);
   std::error_code ignored;  // what is left of it costs space and nothing else
   fs::remove_all(checkpoint_of(flags), ignored);

@@ -109,8 +109,8 @@ TEST_P(OfModel, ChunksOfAnyLengthSeeEveryToken) {
 
 INSTANTIATE_TEST_SUITE_P(Families, OfModel,
                          testing::Values("llama31", "llama-yarn", "qwen2", "qwen3"),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& of) {
+                           std::string name = of.param;
                            std::erase(name, '-');
                            return name;
                          });

@@ -128,7 +128,9 @@ TEST(PackedData, MixesRetrievalDocumentsOfExactLength) {
       EXPECT_EQ(text.substr(answer + 5, 7), number);
     }
     documents += questions > 0;
-    if (questions > 0) EXPECT_EQ(questions, 7);  // 14 in 8,192 tokens
+    if (questions > 0) {
+      EXPECT_EQ(questions, 7);  // 14 in 8,192 tokens
+    }
   }
   EXPECT_EQ(documents, 2);
 }
