@@ -33,7 +33,7 @@ run() { printf '$ %s\n' "$*"; "$@"; }
 
 say "1. Train gates: the model runs densely, and each layer's gate learns which blocks its attention looks at"
 run build/seer distill --model "$model" "${train[@]}" --out "$out/gates" --log "$out/training.jsonl" \
-  --steps "$steps" --warmup-steps 4 --retrieval-share 0.6 --calibration-lengths 4096,8192,16384 --calibration-tokens 16384
+  --steps "$steps" --warmup-steps 4 --retrieval-share 0.6 --calibration-tokens 16384
 
 policies=(--policy dense --policy gate:density=0.2 --policy gate:density=0.1 --policy gate:density=0.05
           --policy streaming:ratio=0.1)
