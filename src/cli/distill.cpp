@@ -17,12 +17,11 @@
 #include <stdexcept>
 #include <string>
 
-#include <unistd.h>
-
 #include "cli/calibration_flags.h"
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
+#include "cli/progress_line.h"
 #include "cli/text_flags.h"
 #include "seer/distill_plan.h"
 #include "seer/hub.h"
@@ -103,18 +102,18 @@ class Progress {
     seconds_ = seconds_ == 0 ? step.seconds : 0.8 * seconds_ + 0.2 * step.seconds;
     const double left = seconds_ * static_cast<double>(options_.steps - step.step);
     const double tokens = static_cast<double>(options_.batch_size * options_.context);
-    std::fprintf(stderr, "%sseer: step %lld/%lld  loss %.4f  recall %.3f  %.0f tokens/s  %s left%s",
-                 is_terminal_ ? "\r\033[K" : "", static_cast<long long>(step.step),
-                 static_cast<long long>(options_.steps), step.loss, mean(step.layer_recall),
-                 tokens / seconds_, time_text(left).c_str(), is_terminal_ ? "" : "\n");
+    char text[160];
+    std::snprintf(text, sizeof text,
+                  "seer: step %lld/%lld  loss %.4f  recall %.3f  %.0f tokens/s  %s left",
+                  static_cast<long long>(step.step), static_cast<long long>(options_.steps),
+                  step.loss, mean(step.layer_recall), tokens / seconds_, time_text(left).c_str());
+    line_.show(text);
   }
-  void finish() const {
-    if (is_terminal_) std::fputc('\n', stderr);
-  }
+  void finish() { line_.end(); }
 
  private:
   const DistillOptions& options_;
-  bool is_terminal_ = isatty(STDERR_FILENO) != 0;
+  ProgressLine line_;
   double seconds_ = 0;
 };
 

@@ -2,8 +2,6 @@
 
 #include "seer/eval.h"
 
-#include <unistd.h>
-
 #include <cstdint>
 #include <filesystem>
 #include <iostream>
@@ -19,6 +17,7 @@
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
+#include "cli/progress_line.h"
 #include "cli/text_flags.h"
 #include "seer/hub.h"
 
@@ -64,25 +63,13 @@ class Progress {
       const auto left = static_cast<std::int64_t>(now.seconds_left + 0.5);
       text += ", " + std::to_string(left / 60) + " min " + std::to_string(left % 60) + " s left";
     }
-    if (!terminal_) {
-      std::cerr << text << std::endl;
-      return;
-    }
-    const std::size_t drawn = text.size();
-    if (drawn < width_) text.append(width_ - drawn, ' ');
-    width_ = drawn;
-    std::cerr << '\r' << text << std::flush;
+    line_.show(std::move(text));
   }
 
-  // Ends the line that is drawn over.
-  void end() {
-    if (terminal_ && width_ > 0) std::cerr << std::endl;
-    width_ = 0;
-  }
+  void end() { line_.end(); }
 
  private:
-  bool terminal_ = ::isatty(STDERR_FILENO) != 0;
-  std::size_t width_ = 0;
+  ProgressLine line_;
 };
 
 int eval(EvalFlags flags) {

@@ -1,7 +1,5 @@
 #include "cli/pull.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -12,6 +10,7 @@
 #include <string>
 
 #include "cli/interrupt.h"
+#include "cli/progress_line.h"
 #include "seer/hub.h"
 
 namespace seer::cli {
@@ -46,16 +45,13 @@ class Progress {
       start_ = last_ = Clock::now();
       start_bytes_ = now.bytes;
     }
-    if (seconds_since(last_) < (terminal_ ? 0.2 : 10.0)) return;
+    if (seconds_since(last_) < (drawn_.is_terminal() ? 0.2 : 10.0)) return;
     last_ = Clock::now();
-    draw(line(now));
+    drawn_.show(line(now));
   }
 
   // Before anything else is written.
-  void clear() {
-    if (width_ > 0) std::cerr << '\r' << std::string(width_, ' ') << '\r' << std::flush;
-    width_ = 0;
-  }
+  void clear() { drawn_.clear(); }
 
  private:
   std::string line(const PullProgress& now) const {
@@ -73,19 +69,7 @@ class Progress {
     return text;
   }
 
-  void draw(std::string text) {
-    if (!terminal_) {
-      std::cerr << text << std::endl;
-      return;
-    }
-    const std::size_t drawn = text.size();
-    if (drawn < width_) text.append(width_ - drawn, ' ');
-    width_ = drawn;
-    std::cerr << '\r' << text << std::flush;
-  }
-
-  bool terminal_ = ::isatty(STDERR_FILENO) != 0;
-  std::size_t width_ = 0;
+  ProgressLine drawn_;
   std::uint64_t start_bytes_ = 0;
   Clock::time_point start_;
   Clock::time_point last_;

@@ -90,26 +90,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #include <stdexcept>
 
+#include "kernels/simd/kernel_of.h"
+
 namespace seer {
-namespace {
-
-using Kernel = void (*)(const GemvParams&, std::int64_t, std::int64_t);
-
-Kernel kernel_of(CpuIsa isa, bool bfloat16) {
-#if defined(__x86_64__)
-  if (isa >= CpuIsa::kAvx512) return bfloat16 ? &N_AVX3::GemvBFloat16 : &N_AVX3::GemvFloat32;
-  if (isa == CpuIsa::kAvx2) return bfloat16 ? &N_AVX2::GemvBFloat16 : &N_AVX2::GemvFloat32;
-#endif
-  return bfloat16 ? &HWY_STATIC_DISPATCH(GemvBFloat16) : &HWY_STATIC_DISPATCH(GemvFloat32);
-}
-
-}  // namespace
 
 void gemv_cpu(const GemvParams& params, CpuIsa isa, std::int64_t begin, std::int64_t end) {
   if (params.element == Element::kFloat64) {
     throw std::invalid_argument("gemv_cpu: expected float32 or bfloat16 elements");
   }
-  kernel_of(isa, params.element == Element::kBFloat16)(params, begin, end);
+  const auto kernel = params.element == Element::kBFloat16 ? SEER_KERNEL_OF(isa, GemvBFloat16)
+                                                           : SEER_KERNEL_OF(isa, GemvFloat32);
+  kernel(params, begin, end);
 }
 
 }  // namespace seer

@@ -143,43 +143,19 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #include <stdexcept>
 
+#include "kernels/simd/kernel_of.h"
+
 namespace seer {
-namespace {
-
-struct Kernels {
-  void (*float32)(const PoolBlocksParams&, std::int64_t, std::int64_t);
-  void (*bfloat16)(const PoolBlocksParams&, std::int64_t, std::int64_t);
-};
-
-Kernels kernels_of(CpuIsa isa) {
-  switch (isa) {
-    case CpuIsa::kAvx512Bf16:  // its dot product has no use here
-    case CpuIsa::kAvx512:
-#if HWY_TARGETS & HWY_AVX3
-      return {&N_AVX3::pool_blocks_float32, &N_AVX3::pool_blocks_bfloat16};
-#endif
-      [[fallthrough]];
-    case CpuIsa::kAvx2:
-#if HWY_TARGETS & HWY_AVX2
-      return {&N_AVX2::pool_blocks_float32, &N_AVX2::pool_blocks_bfloat16};
-#endif
-      [[fallthrough]];
-    case CpuIsa::kPortable: break;
-  }
-  return {&HWY_STATIC_DISPATCH(pool_blocks_float32), &HWY_STATIC_DISPATCH(pool_blocks_bfloat16)};
-}
-
-}  // namespace
 
 void pool_blocks_cpu(const PoolBlocksParams& params, CpuIsa isa, std::int64_t tile_begin,
                      std::int64_t tile_end) {
-  const Kernels kernels = kernels_of(isa);
-  switch (params.element) {
-    case Element::kFloat32: return kernels.float32(params, tile_begin, tile_end);
-    case Element::kBFloat16: return kernels.bfloat16(params, tile_begin, tile_end);
-    case Element::kFloat64: break;
+  if (params.element == Element::kFloat64) {
+    throw std::invalid_argument("pool_blocks_cpu: expected float32 or bfloat16 elements");
   }
-  throw std::invalid_argument("pool_blocks_cpu: expected float32 or bfloat16 elements");
+  const auto kernel = params.element == Element::kBFloat16
+                          ? SEER_KERNEL_OF(isa, pool_blocks_bfloat16)
+                          : SEER_KERNEL_OF(isa, pool_blocks_float32);
+  kernel(params, tile_begin, tile_end);
 }
 
 }  // namespace seer

@@ -154,18 +154,10 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 #include <stdexcept>
 
+#include "kernels/simd/kernel_of.h"
+
 namespace seer {
 namespace {
-
-// The kernel `name` of an instruction set; the portable one where there is no other.
-#if defined(__x86_64__)
-#define SEER_KERNEL(isa, name)              \
-  ((isa) >= CpuIsa::kAvx512 ? &N_AVX3::name \
-   : (isa) == CpuIsa::kAvx2 ? &N_AVX2::name \
-                            : &HWY_STATIC_DISPATCH(name))
-#else
-#define SEER_KERNEL(isa, name) (static_cast<void>(isa), &HWY_STATIC_DISPATCH(name))
-#endif
 
 bool is_bfloat16(Element element) {
   if (element == Element::kFloat64) {
@@ -177,20 +169,20 @@ bool is_bfloat16(Element element) {
 }  // namespace
 
 void rms_norm_cpu(const RmsNormParams& params, CpuIsa isa, std::int64_t begin, std::int64_t end) {
-  const auto kernel = is_bfloat16(params.element) ? SEER_KERNEL(isa, RmsNormBFloat16)
-                                                  : SEER_KERNEL(isa, RmsNormFloat32);
+  const auto kernel = is_bfloat16(params.element) ? SEER_KERNEL_OF(isa, RmsNormBFloat16)
+                                                  : SEER_KERNEL_OF(isa, RmsNormFloat32);
   kernel(params, begin, end);
 }
 
 void rope_cpu(const RopeParams& params, CpuIsa isa, std::int64_t begin, std::int64_t end) {
-  const auto kernel =
-      is_bfloat16(params.element) ? SEER_KERNEL(isa, RopeBFloat16) : SEER_KERNEL(isa, RopeFloat32);
+  const auto kernel = is_bfloat16(params.element) ? SEER_KERNEL_OF(isa, RopeBFloat16)
+                                                  : SEER_KERNEL_OF(isa, RopeFloat32);
   kernel(params, begin, end);
 }
 
 void swiglu_cpu(const SwigluParams& params, CpuIsa isa, std::int64_t begin, std::int64_t end) {
-  const auto kernel = is_bfloat16(params.element) ? SEER_KERNEL(isa, SwigluBFloat16)
-                                                  : SEER_KERNEL(isa, SwigluFloat32);
+  const auto kernel = is_bfloat16(params.element) ? SEER_KERNEL_OF(isa, SwigluBFloat16)
+                                                  : SEER_KERNEL_OF(isa, SwigluFloat32);
   kernel(params, begin, end);
 }
 
