@@ -39,3 +39,8 @@ target_link_libraries(seer_torch INTERFACE
   "-Wl,--push-state,--no-as-needed" "${TORCH_DIR}/lib/libtorch.so" "-Wl,--pop-state"
   "${TORCH_DIR}/lib/libtorch_cpu.so" "${TORCH_DIR}/lib/libc10.so" "${seer_torch_gomp}")
 target_compile_options(seer_torch INTERFACE -fopenmp)
+# A CUDA build stands on NVIDIA's libraries, which it finds by its own run path when a program starts. A machine that
+# only builds need not have them.
+if(EXISTS "${TORCH_DIR}/lib/libtorch_cuda.so")
+  target_link_options(seer_torch INTERFACE -Wl,--allow-shlib-undefined)
+endif()
