@@ -5,7 +5,7 @@
 
 namespace seer {
 
-enum class Element { kFloat32, kBFloat16, kFloat64 };
+enum class Element { kFloat32, kBFloat16, kFloat64, kFloat16 };
 
 // Element strides of a [batch, heads, length, head_dim] tensor whose last dimension is contiguous.
 struct Strides {
