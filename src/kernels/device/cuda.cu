@@ -3,20 +3,20 @@
 #include <map>
 #include <mutex>
 
-#include "kernels/device/check.cuh"
+#include "kernels/hopper/check_cuda.cuh"
 
 namespace seer {
 namespace {
 
 int attribute(cudaDeviceAttr which, int index) {
   int value = 0;
-  check_cuda(cudaDeviceGetAttribute(&value, which, index), "cudaDeviceGetAttribute");
+  hopper::check_cuda(cudaDeviceGetAttribute(&value, which, index), "cudaDeviceGetAttribute");
   return value;
 }
 
 CudaDevice ask(int index) {
   cudaDeviceProp properties{};
-  check_cuda(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+  hopper::check_cuda(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
   return {.name = properties.name,
           .major = properties.major,
           .minor = properties.minor,
@@ -44,7 +44,7 @@ const CudaDevice& cuda_device(int index) {
 }
 
 void use_cuda_device(int index) {
-  check_cuda(cudaSetDevice(index), "cudaSetDevice");
+  hopper::check_cuda(cudaSetDevice(index), "cudaSetDevice");
 }
 
 }  // namespace seer

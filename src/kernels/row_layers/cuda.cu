@@ -5,8 +5,8 @@
 #include <cstdint>
 
 #include "base/ceil_div.h"
-#include "kernels/device/check.cuh"
 #include "kernels/device/vector.cuh"
+#include "kernels/hopper/check_cuda.cuh"
 
 namespace seer {
 namespace {
@@ -119,7 +119,7 @@ void launch_rms_norm(const RmsNormParams& params, CUstream_st* stream) {
   rms_norm_kernel<T, kCount, kLanes>
       <<<static_cast<unsigned>(ceil_div(threads, std::int64_t{kThreads})), kThreads, 0, stream>>>(
           params);
-  check_launch("rms_norm_kernel");
+  hopper::check_launch("rms_norm_kernel");
 }
 
 template <typename T, int kCount>
@@ -208,7 +208,7 @@ void rope_of(const RopeParams& params, CUstream_st* stream) {
   for_row_ranges(params, threads_per_row, advance, [&](const RopeParams& some) {
     const std::int64_t blocks = ceil_div(some.rows * threads_per_row, std::int64_t{kThreads});
     rope_kernel<T, kCount><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(some);
-    check_launch("rope_kernel");
+    hopper::check_launch("rope_kernel");
   });
 }
 
@@ -254,7 +254,7 @@ void swiglu_of(const SwigluParams& params, CUstream_st* stream) {
   for_row_ranges(params, vectors, advance, [&](const SwigluParams& some) {
     const std::int64_t blocks = ceil_div(some.rows * vectors, std::int64_t{kThreads});
     swiglu_kernel<T, kCount><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(some);
-    check_launch("swiglu_kernel");
+    hopper::check_launch("swiglu_kernel");
   });
 }
 

@@ -29,14 +29,6 @@ at::Tensor readable_by_tma(const at::Tensor& tensor) {
   return is_readable_by_tma(tensor) ? tensor : tensor.clone(at::MemoryFormat::Contiguous);
 }
 
-// The stride of a dimension of size 1 means nothing and may be any number; here it becomes one that TMA takes.
-Strides aligned_strides(const at::Tensor& tensor) {
-  const auto stride = [&tensor](std::int64_t dim) {
-    return tensor.size(dim) > 1 ? tensor.stride(dim) : tensor.size(3);
-  };
-  return {.batch = stride(0), .head = stride(1), .row = stride(2)};
-}
-
 // q and the scale as the kernel wants them: above 0. It looks for the largest q.k before it multiplies, so the sign goes
 // into q, exactly; and 0 times the -infinity of a hidden key would be NaN.
 struct ScaledQuery {
@@ -45,9 +37,8 @@ struct ScaledQuery {
 };
 
 ScaledQuery with_positive_scale(const at::Tensor& q, double scale) {
-  constexpr double kSmallest =
-      std::numeric_limits<float>::min();                    // below, float32 has 0 or denormals
-  if (std::abs(scale) < kSmallest) return {q.mul(0), 1.0};  // NaN stays NaN
+  constexpr double kSmallest = std::numeric_limits<float>::min();  // float32 flushes what is below
+  if (std::abs(scale) < kSmallest) return {q.mul(0), 1.0};         // NaN stays NaN
   if (scale < 0) return {q.neg(), -scale};
   return {q, scale};
 }
@@ -56,30 +47,20 @@ AttentionOutputs attention_cuda_key(const char* op, const AttentionArguments& ar
   AttentionOutputs outputs = prepare_attention(arguments);
   const DeviceCall call(op, arguments.q);
   if (outputs.lse.numel() == 0) return outputs;  // so is every other output
-  if (arguments.k.size(2) == 0) {                // no key at all
-    outputs.out.zero_();
-    outputs.lse.fill_(-std::numeric_limits<double>::infinity());
-    return outputs;
-  }
 
   const auto [scaled_q, scale] = with_positive_scale(arguments.q, attention_scale(arguments));
   const at::Tensor q = readable_by_tma(scaled_q);
   const at::Tensor k = readable_by_tma(arguments.k);
   const at::Tensor v = readable_by_tma(arguments.v);
-  AttentionParams params = attention_params({.q = q,
-                                             .k = k,
-                                             .v = v,
-                                             .block_mask = arguments.block_mask,
-                                             .block_size = arguments.block_size,
-                                             .is_causal = arguments.is_causal,
-                                             .scale = scale,
-                                             .wants_block_map = arguments.wants_block_map},
-                                            outputs);
-  params.q_strides = aligned_strides(q);
-  params.k_strides = aligned_strides(k);
-  params.v_strides = aligned_strides(v);
-  params.out_strides = aligned_strides(outputs.out);
-
+  const AttentionParams params = attention_params({.q = q,
+                                                   .k = k,
+                                                   .v = v,
+                                                   .block_mask = arguments.block_mask,
+                                                   .block_size = arguments.block_size,
+                                                   .is_causal = arguments.is_causal,
+                                                   .scale = scale,
+                                                   .wants_block_map = arguments.wants_block_map},
+                                                  outputs);
   const auto workspace_bytes = static_cast<std::int64_t>(
       attention_cuda_workspace_bytes(params, call.device().num_multiprocessors));
   const at::Tensor workspace = at::empty({workspace_bytes}, q.options().dtype(at::kByte));
