@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "base/ceil_div.h"
 #include "kernels/device/vector.cuh"
@@ -48,21 +49,24 @@ __device__ float sum_over_row(float value) {
     value += __shfl_xor_sync(0xffffffffu, value, step);
   }
   if constexpr (kLanes > kWarp) {
-    static_assert(kLanes == kThreads, "a row is of one warp or of the whole block");
+    constexpr int kWarpsOfRow = kLanes / kWarp;
     __shared__ float of_warp[kThreads / kWarp];
-    if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = value;
+    const int warp = static_cast<int>(threadIdx.x) / kWarp;
+    if (threadIdx.x % kWarp == 0) of_warp[warp] = value;
     __syncthreads();
+    const int first = warp / kWarpsOfRow * kWarpsOfRow;
     value = 0.0f;
-    for (int warp = 0; warp < kThreads / kWarp; ++warp) value += of_warp[warp];
+    for (int i = 0; i < kWarpsOfRow; ++i) value += of_warp[first + i];
   }
   return value;
 }
 
 // kLanes threads share a row. Each keeps its first kKept vectors in registers; those of longer rows are read again.
+constexpr int kKept = 4;
+
 template <typename T, int kCount, int kLanes>
 __global__ void __launch_bounds__(kThreads) rms_norm_kernel(const RmsNormParams params) {
   using Vec = Vector<T, kCount>;
-  constexpr int kKept = 4;
   const unsigned index = (blockIdx.x * kThreads + threadIdx.x) / kLanes;  // of [rows, groups]
   const int lane = static_cast<int>(threadIdx.x % kLanes);
   const auto groups = static_cast<unsigned>(params.groups);
@@ -129,18 +133,23 @@ void rms_norm_of(const RmsNormParams& params, CUstream_st* stream) {
     some.x = moved<T>(some.x, rows * some.row_stride);
     some.out = moved<T>(some.out, rows * some.groups * some.width);
   };
-  // As many threads as leave each one vector or a few.
-  const bool narrow = vectors <= 16, wide = vectors > 128;
-  const std::int64_t lanes = narrow ? 16 : wide ? kThreads : 32;
-  for_row_ranges(params, params.groups * lanes, advance, [&](const RmsNormParams& some) {
-    if (narrow) {
-      launch_rms_norm<T, kCount, 16>(some, stream);
-    } else if (wide) {
-      launch_rms_norm<T, kCount, kThreads>(some, stream);
-    } else {
-      launch_rms_norm<T, kCount, 32>(some, stream);
-    }
-  });
+  // The fewest threads that keep a row, since each must have several loads on their way.
+  const std::int64_t wanted = ceil_div(vectors, std::int64_t{kKept});
+  const auto launch = [&]<int kLanes>(std::integral_constant<int, kLanes>) {
+    for_row_ranges(params, params.groups * kLanes, advance, [&](const RmsNormParams& some) {
+      launch_rms_norm<T, kCount, kLanes>(some, stream);
+    });
+  };
+  if constexpr (kCount > 1) {
+    if (wanted <= 4) return launch(std::integral_constant<int, 4>());
+    if (wanted <= 8) return launch(std::integral_constant<int, 8>());
+    if (wanted <= 32) return launch(std::integral_constant<int, 32>());
+    if (wanted <= 64) return launch(std::integral_constant<int, 64>());
+    if (wanted <= 128) return launch(std::integral_constant<int, 128>());
+  } else {
+    if (wanted <= 32) return launch(std::integral_constant<int, 32>());
+  }
+  launch(std::integral_constant<int, kThreads>());
 }
 
 // --- rope ----------------------------------------------------------------------------------------
