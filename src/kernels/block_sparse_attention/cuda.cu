@@ -45,9 +45,8 @@ struct Workspace {
           take(tiles * ceil_div<std::int64_t>(ceil_div(params.kv_len, params.block_size), 32) * 4);
     }
     if (params.block_map != nullptr) {
-      const std::int64_t columns = ceil_div(params.kv_len, params.block_size);
-      row_maxima =
-          take(num_multiprocessors * ceil_div<std::int64_t>(columns, 2) * 2 * kDenseTile * 2);
+      const std::int64_t tiles = ceil_div(params.kv_len, kDenseTile);
+      row_maxima = take(num_multiprocessors * tiles * kDenseTile * 2 * 2);
     }
     total = at;
   }
@@ -137,6 +136,7 @@ void attention_cuda(const AttentionParams& params, void* workspace, CUstream_st*
     a.map_q_blocks = narrow(ceil_div(params.q_len, params.block_size));
     a.map_kv_blocks = narrow(ceil_div(params.kv_len, params.block_size));
     a.row_maxima = static_cast<std::uint16_t*>(at(parts.row_maxima));
+    a.row_maxima_tiles = a.num_kv_blocks;
   }
 
   const int thread_blocks = std::min(num_multiprocessors, a.num_tiles);

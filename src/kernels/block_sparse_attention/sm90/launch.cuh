@@ -5,6 +5,7 @@
 #include "kernels/block_sparse_attention/sm90/kernel.cuh"
 #include "kernels/block_sparse_attention/sm90/launch.h"
 #include "kernels/hopper/check_cuda.cuh"
+#include "kernels/hopper/dependent_launch.cuh"
 
 namespace seer::sm90 {
 
@@ -18,8 +19,8 @@ void launch_attention(const Arguments& arguments, int num_thread_blocks, CUstrea
   hopper::check_cuda(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
       "cudaFuncSetAttribute");
-  kernel<<<num_thread_blocks, Plan<kBlock, kHeadDim>::kThreads, kBytes, stream>>>(arguments);
-  hopper::check_launch("attention_kernel");
+  hopper::launch_dependent("attention_kernel", kernel, num_thread_blocks,
+                           Plan<kBlock, kHeadDim>::kThreads, kBytes, stream, arguments);
 }
 
 }  // namespace seer::sm90
