@@ -11,7 +11,8 @@
 #include "kernels/block_sparse_attention/sm90/arguments.cuh"
 #include "kernels/block_sparse_attention/sm90/block_lists.h"
 #include "kernels/block_sparse_attention/sm90/launch.h"
-#include "kernels/hopper/check_cuda.cuh"
+#include "kernels/device/check.cuh"
+#include "kernels/device/cuda.h"
 #include "kernels/hopper/tensor_map.cuh"
 
 namespace seer {
@@ -53,11 +54,9 @@ struct Workspace {
 };
 
 int multiprocessors() {
-  int device = 0, count = 0;
-  hopper::check_cuda(cudaGetDevice(&device), "cudaGetDevice");
-  hopper::check_cuda(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device),
-                     "cudaDeviceGetAttribute");
-  return count;
+  int device = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  return cuda_device(device).num_multiprocessors;
 }
 
 template <Element kElement, int kHeadDim>
@@ -128,7 +127,7 @@ void attention_cuda(const AttentionParams& params, void* workspace, CUstream_st*
     a.mask_heads = narrow(params.num_q_heads / params.mask_heads_per_group);
     a.mask_has_batch = params.batch > 1 && params.mask_strides.batch != 0;
   } else {
-    hopper::check_cuda(cudaMemsetAsync(a.next_tile, 0, sizeof(int), stream), "cudaMemsetAsync");
+    check_cuda(cudaMemsetAsync(a.next_tile, 0, sizeof(int), stream), "cudaMemsetAsync");
   }
   if (params.block_map != nullptr) {
     a.block_map = params.block_map;

@@ -3,7 +3,7 @@
 
 #include <cuda_runtime.h>
 
-#include "kernels/hopper/check_cuda.cuh"
+#include "kernels/device/check.cuh"
 
 namespace seer::hopper {
 

@@ -3,7 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "base/ceil_div.h"
-#include "kernels/hopper/check_cuda.cuh"
+#include "kernels/device/check.cuh"
 #include "kernels/hopper/dependent_launch.cuh"
 
 namespace seer::sm90 {
@@ -146,7 +146,7 @@ void make_block_lists(const AttentionParams& params, const BlockLists& lists, CU
       .kv_len = narrow(params.kv_len),
       .causal_shift = narrow(params.is_causal ? params.kv_len - params.q_len : params.kv_len)};
   pack_mask<<<ceil_div(mask.rows, 8), 256, 0, stream>>>(mask, lists);
-  hopper::check_launch("pack_mask");
+  check_launch("pack_mask");
   const OrderArguments order = {
       .heads_per_kv_head = narrow(params.num_q_heads / params.num_kv_heads),
       .num_q_heads = narrow(params.num_q_heads),
