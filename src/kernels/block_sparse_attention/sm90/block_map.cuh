@@ -24,20 +24,25 @@ struct BlockMapRows<true> {
   static constexpr int kBarrier = 3;  // named; for both warpgroups
 
   float base[2];
+  std::uint16_t* next;  // where the thread's share of the next tile goes
 
-  // Keeps the row maxima of the key tile `block`. `largest`: the thread's raw scores, [its rows][first or last 64 keys].
-  __device__ __forceinline__ void store(const Arguments& a, const RowState& rows, int block,
+  // Keeps the row maxima of the next key tile. `largest`: the thread's raw scores, [its rows][first or last 64 keys].
+  __device__ __forceinline__ void store(const Arguments& a, const RowState& rows, bool is_first,
                                         const float (&largest)[2][2], int warp, int lane) {
-    if (block == 0) {
+    if (is_first) {
       base[0] = rows.subtrahend(0);
       base[1] = rows.subtrahend(1);
+      next = row_maxima(a) + (warp * 8 + lane / 4) * 4 + lane % 2 * 2;
     }
-    const std::uint32_t first = quad_max(distances(a, largest[0], base[0]));
-    const std::uint32_t second = quad_max(distances(a, largest[1], base[1]));
-    if (lane % 4 == 0) {
-      __stcg(reinterpret_cast<uint2*>(row_maxima(a) + block * kTileEntries + warp * 32 + lane),
-             make_uint2(first, second));
-    }
+    // The four threads of two rows: the even ones end with the first row's maxima, the odd ones with the second's.
+    const std::uint32_t first = distances(a, largest[0], base[0]);
+    const std::uint32_t second = distances(a, largest[1], base[1]);
+    const bool is_odd = lane % 2 != 0;
+    std::uint32_t own = is_odd ? second : first;
+    own = max_halves(own, __shfl_xor_sync(~0u, is_odd ? first : second, 1));
+    own = max_halves(own, __shfl_xor_sync(~0u, own, 2));
+    if (lane % 4 < 2) __stcg(reinterpret_cast<unsigned*>(next), own);
+    next += kTileEntries;
   }
 
   // Writes the map's rows of this tile. `log2_sum`: of the thread's two rows, base 2, -inf where nothing is seen.
@@ -93,14 +98,9 @@ struct BlockMapRows<true> {
     return both;
   }
 
-  // Of either half.
-  static __device__ __forceinline__ std::uint32_t quad_max(std::uint32_t both) {
-#pragma unroll
-    for (int step = 1; step < 4; step *= 2) {
-      const std::uint32_t other = __shfl_xor_sync(~0u, both, step);
-      asm("max.f16x2 %0, %0, %1;" : "+r"(both) : "r"(other));
-    }
-    return both;
+  static __device__ __forceinline__ std::uint32_t max_halves(std::uint32_t x, std::uint32_t y) {
+    asm("max.f16x2 %0, %0, %1;" : "+r"(x) : "r"(y));
+    return x;
   }
 
   // Of kRows rows from `rows_from` and either half of the key tile; 0 where it was not computed.

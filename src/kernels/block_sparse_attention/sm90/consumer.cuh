@@ -36,11 +36,7 @@ struct Consumer {
 
   // Where there is room, the queries are held in registers: the tensor cores then read less shared memory, and the next
   // query block's queries can be fetched early.
-#ifdef QSMEM
-  static constexpr bool kQueriesInRegisters = false;
-#else
-  static constexpr bool kQueriesInRegisters = kBlock == 128 && !kWantsMap;
-#endif
+  static constexpr bool kQueriesInRegisters = kBlock == 128;
 
   const Arguments& arguments;
   Shared& shared;
@@ -193,7 +189,7 @@ struct Consumer {
     }
     const bool rescales = rows.update(largest, factor);
     if constexpr (kWantsMap) {
-      map.store(arguments, rows, block, halves, number() * 4 + thread / 32, lane());
+      map.store(arguments, rows, block == 0, halves, number() * 4 + thread / 32, lane());
     }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {

@@ -16,9 +16,8 @@ void launch_attention(const Arguments& arguments, int num_thread_blocks, CUstrea
   auto* const kernel = &attention_kernel<T, kBlock, kHeadDim, kWantsMap>;
   constexpr int kBytes = sizeof(SharedStorage<kBlock, kHeadDim>);
   static_assert(kBytes <= 227 * 1024, "a thread block's shared memory");
-  check_cuda(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
-      "cudaFuncSetAttribute");
+  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
+             "cudaFuncSetAttribute");
   hopper::launch_dependent("attention_kernel", kernel, num_thread_blocks,
                            Plan<kBlock, kHeadDim>::kThreads, kBytes, stream, arguments);
 }
