@@ -6,8 +6,8 @@
 #include <type_traits>
 
 #include "base/ceil_div.h"
+#include "kernels/device/check.cuh"
 #include "kernels/device/vector.cuh"
-#include "kernels/hopper/check_cuda.cuh"
 
 namespace seer {
 namespace {
@@ -123,7 +123,7 @@ void launch_rms_norm(const RmsNormParams& params, CUstream_st* stream) {
   rms_norm_kernel<T, kCount, kLanes>
       <<<static_cast<unsigned>(ceil_div(threads, std::int64_t{kThreads})), kThreads, 0, stream>>>(
           params);
-  hopper::check_launch("rms_norm_kernel");
+  check_launch("rms_norm_kernel");
 }
 
 template <typename T, int kCount>
@@ -217,7 +217,7 @@ void rope_of(const RopeParams& params, CUstream_st* stream) {
   for_row_ranges(params, threads_per_row, advance, [&](const RopeParams& some) {
     const std::int64_t blocks = ceil_div(some.rows * threads_per_row, std::int64_t{kThreads});
     rope_kernel<T, kCount><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(some);
-    hopper::check_launch("rope_kernel");
+    check_launch("rope_kernel");
   });
 }
 
@@ -263,7 +263,7 @@ void swiglu_of(const SwigluParams& params, CUstream_st* stream) {
   for_row_ranges(params, vectors, advance, [&](const SwigluParams& some) {
     const std::int64_t blocks = ceil_div(some.rows * vectors, std::int64_t{kThreads});
     swiglu_kernel<T, kCount><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(some);
-    hopper::check_launch("swiglu_kernel");
+    check_launch("swiglu_kernel");
   });
 }
 
