@@ -87,7 +87,10 @@ int eval(EvalFlags flags) {
   const Tokenizer tokenizer = Tokenizer::load(folder);
   TokenStream text = load_text(flags.text, tokenizer, config);
   std::optional<GateSet> gates;
-  if (!flags.gates.empty()) gates.emplace(GateSet::load(flags.gates, config));
+  if (!flags.gates.empty()) {
+    gates.emplace(GateSet::load(flags.gates, config));
+    gates->to(device_of(flags.model.device));
+  }
   const Model model = load_model(flags.model, config, Checkpoint::open(folder));
   Evaluator evaluator(model, &tokenizer, std::move(text), gates ? &*gates : nullptr,
                       gates ? gates_label(*gates, flags.gates) : "", options, describe_origin());
