@@ -263,7 +263,7 @@ AttentionBenchResult run_attention_bench(const AttentionBenchOptions& options,
   std::vector<Subject> subjects = {{"peak", [&peak] { peak.run(); }}};
   for (const Entry& entry : entries) subjects.push_back({entry.measurement.name, entry.call});
   std::vector<Samples> samples = time_alternating(
-      subjects, options.warmup, options.repeats, before_call,
+      subjects, c10::kCPU, options.warmup, options.repeats, before_call,
       [&](int done, int all, double seconds_left) {
         say(fmt::format("round {} of {}, about {:.0f} s left", done, all, seconds_left));
       });

@@ -10,13 +10,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Json machine_json(const Machine& machine) {
-  return {{"cpu", machine.cpu},     {"logical_cpus", machine.logical_cpus},
-          {"isa", machine.isa},     {"threads", machine.threads},
-          {"torch", machine.torch}, {"commit", machine.commit},
-          {"date", machine.date}};
-}
-
 Json shape_json(const AttentionBenchOptions& options) {
   return {{"batch", options.batch},
           {"heads", options.num_q_heads},
@@ -79,8 +72,8 @@ std::string attention_table(const AttentionBenchResult& result) {
                  "keys, head_dim {}, blocks of {}\n",
                  options.dtype, options.batch, options.num_q_heads, options.num_kv_heads,
                  options.q_len, options.kv_len, options.head_dim, options.block_size);
-  fmt::format_to(write, "{}, {} kernels, {} threads; LibTorch {}; commit {}; {}\n", machine.cpu,
-                 machine.isa, machine.threads, machine.torch, machine.commit, machine.date);
+  fmt::format_to(write, "{}; LibTorch {}; commit {}; {}\n", machine_text(machine), machine.torch,
+                 machine.commit, machine.date);
   fmt::format_to(write, "Peak of the same threads: {:.3f} TFLOP/s ({}). sdpa: {}\n\n",
                  result.peak_tflops, result.peak_kind, result.sdpa_form);
   fmt::format_to(write, "{:<10} {:>8} {:>8} {:>10} {:>10} {:>10} {:>9} {:>8} {:>8} {:>6} {:>7}\n",

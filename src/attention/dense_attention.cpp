@@ -1,6 +1,7 @@
 #include "attention/dense_attention.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/logaddexp.h>
@@ -18,6 +19,11 @@ namespace {
 // (out, natural lse) of LibTorch's attention; k has the heads of q.
 std::tuple<at::Tensor, at::Tensor> flash(const at::Tensor& q, const at::Tensor& k,
                                          const at::Tensor& v, bool is_causal) {
+  if (q.is_cuda()) {
+    const auto results =
+        at::_scaled_dot_product_flash_attention(q, k, v, /*dropout_p=*/0.0, is_causal);
+    return {std::get<0>(results), std::get<1>(results)};
+  }
   return at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, /*dropout_p=*/0.0, is_causal);
 }
 
@@ -34,8 +40,8 @@ at::Tensor seer_attention(const at::Tensor& q, const at::Tensor& k, const at::Te
   constexpr std::int64_t kBlockSize = 64;
   const std::int64_t q_blocks = ceil_div(q.size(2), kBlockSize);
   const std::int64_t kv_blocks = ceil_div(k.size(2), kBlockSize);
-  const at::Tensor every_block =
-      at::ones({1, 1, 1, kv_blocks}, at::kBool).expand({1, 1, q_blocks, kv_blocks});
+  const at::Tensor every_block = at::ones({1, 1, 1, kv_blocks}, q.options().dtype(at::kBool))
+                                     .expand({1, 1, q_blocks, kv_blocks});
   return std::get<0>(block_sparse_attention(q, k, v, every_block, kBlockSize, /*is_causal=*/true));
 }
 
