@@ -26,7 +26,7 @@ def calls(q, k, v, mask):
 NAMES = ["block_sparse_attention", "attention_with_block_map", "attn_with_pooling"]
 
 SCHEMAS = [
-    "seer::block_sparse_attention(Tensor q, Tensor k, Tensor v, Tensor block_mask, "
+    "seer::block_sparse_attention(Tensor q, Tensor k, Tensor v, Tensor? block_mask, "
     "int block_size=64, bool is_causal=True, float? scale=None) -> (Tensor out, Tensor lse)",
     "seer::attention_with_block_map(Tensor q, Tensor k, Tensor v, int block_size=64, "
     "bool is_causal=True, float? scale=None) -> (Tensor out, Tensor lse, Tensor block_map)",
