@@ -16,7 +16,7 @@ help:  ## Show this list
 	@echo "  variables: PRESET=cpu|asan|tsan|cuda  JOBS=$(JOBS)  TORCH_DIR=an existing LibTorch"
 
 setup:  ## Install what a build needs: Debian packages, and PyTorch in .venv
-	@scripts/setup.sh
+	@PRESET=$(PRESET) scripts/setup.sh
 
 configure: setup
 	@mkdir -p $(build_dir)
@@ -45,7 +45,7 @@ asan:  ## Build and test with the address and undefined-behaviour sanitizers
 tsan:  ## Build and test with the thread sanitizer
 	@$(MAKE) --no-print-directory test PRESET=tsan
 
-cuda:  ## Build the CUDA kernels (none yet: says so after checking the toolkit)
+cuda:  ## Build with the CUDA kernels (needs nvcc 13.0 or newer, and no GPU)
 	@$(MAKE) --no-print-directory build PRESET=cuda
 
 lint:  ## Check layers, file lengths, names, and the format where clang-format is installed

@@ -1,9 +1,7 @@
 # Everything Seer stands on. `make setup` installs all of it; TORCH_DIR names another LibTorch.
 
 include(torch)
-if(SEER_CUDA)
-  include(cuda)
-endif()
+include(cuda)
 
 # --- Header-only and small libraries from the distribution --------------------------------------
 find_path(SEER_HIGHWAY_INCLUDE hwy/highway.h REQUIRED)

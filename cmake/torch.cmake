@@ -2,10 +2,17 @@
 # that one refuses to load from a CUDA build of PyTorch (what `pip install torch` brings on x86-64 Linux) on a
 # machine without the CUDA toolkit, which a CPU build does not need.
 
-# Looked for in this order: -DTORCH_DIR, the environment's TORCH_DIR, the virtual environment in the tree.
+# Looked for in this order: -DTORCH_DIR, the environment's TORCH_DIR, the virtual environments in the tree (of which
+# `make setup` makes .venv-cuda for SEER_CUDA where .venv holds a CPU build).
 set(TORCH_DIR "$ENV{TORCH_DIR}" CACHE PATH "A LibTorch: the folder that holds share/cmake/Torch")
 if(TORCH_DIR STREQUAL "")
-  file(GLOB seer_venv_torch "${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch")
+  set(seer_venv_torch "")
+  if(SEER_CUDA)
+    file(GLOB seer_venv_torch "${PROJECT_SOURCE_DIR}/.venv-cuda/lib/python3*/site-packages/torch")
+  endif()
+  if(NOT seer_venv_torch)
+    file(GLOB seer_venv_torch "${PROJECT_SOURCE_DIR}/.venv/lib/python3*/site-packages/torch")
+  endif()
   if(NOT seer_venv_torch)
     message(FATAL_ERROR "No LibTorch found: run 'make setup', or set TORCH_DIR to a folder that holds "
                         "share/cmake/Torch/TorchConfig.cmake (torch 2.11 to 2.13).")
@@ -39,3 +46,8 @@ target_link_libraries(seer_torch INTERFACE
   "-Wl,--push-state,--no-as-needed" "${TORCH_DIR}/lib/libtorch.so" "-Wl,--pop-state"
   "${TORCH_DIR}/lib/libtorch_cpu.so" "${TORCH_DIR}/lib/libc10.so" "${seer_torch_gomp}")
 target_compile_options(seer_torch INTERFACE -fopenmp)
+# A CUDA build stands on NVIDIA's libraries, which it finds by its own run path when a program starts. A machine that
+# only builds need not have them.
+if(EXISTS "${TORCH_DIR}/lib/libtorch_cuda.so")
+  target_link_options(seer_torch INTERFACE -Wl,--allow-shlib-undefined)
+endif()

@@ -2,7 +2,13 @@
 # Installs what a build needs: Debian packages, and a virtual environment in .venv with the pinned PyTorch.
 # Called by `make setup`. Run again it does nothing; run after an interruption it repairs.
 #
+# PRESET=cuda needs a CUDA build of PyTorch, with or without a GPU here: that of .venv where it is one, else one that
+# is installed into .venv-cuda. nvcc is looked for and not installed.
+#
+#   PRESET=NAME             what shall be built (default: cpu)
 #   TORCH_DIR=DIR           use this LibTorch (DIR/share/cmake/Torch/TorchConfig.cmake exists); install no torch
+#   SEER_BUILD_ONLY=1       with PRESET=cuda: leave out NVIDIA's libraries (some GB) that PyTorch needs when a program
+#                           runs; enough to compile and link
 #   PYTHON=PROGRAM          the Python that makes .venv (default: python3)
 #   SEER_SKIP_PACKAGES=1    leave the system's packages alone: they were installed some other way
 set -euo pipefail
@@ -13,15 +19,46 @@ readonly packages=(
   libhwy-dev nlohmann-json3-dev libcli11-dev libfmt-dev libgtest-dev libpcre2-dev
   libutf8proc-dev libcurl4-openssl-dev libssl-dev libpng-dev libtomlplusplus-dev
 )
-readonly venv=.venv
-readonly stamp=$venv/seer-setup.txt  # says "incomplete" while an installation is under way
+readonly preset=${PRESET:-cpu}
 readonly torch_config=share/cmake/Torch/TorchConfig.cmake
+readonly torch_cuda=lib/libtorch_cuda.so  # only a CUDA build has it
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 die() {
   local line
   for line in "$@"; do say "$line"; done
   exit 1
+}
+
+# --- What is built, and where its Python environment is ------------------------------------------
+
+# Whether this environment holds a CUDA build of PyTorch.
+has_torch_cuda() {
+  local library
+  for library in "$1"/lib/python3*/site-packages/torch/$torch_cuda; do [[ -e $library ]] && return; done
+  return 1
+}
+
+# cmake/torch.cmake looks in the same order.
+choose_venv() {
+  if [[ $preset != cuda ]]; then
+    printf '.venv\n'
+  elif [[ ! -e .venv-cuda && -z ${TORCH_DIR:-} ]] && has_torch_cuda .venv; then
+    printf '.venv\n'
+  else
+    printf '.venv-cuda\n'
+  fi
+}
+
+# A build needs nvcc, so its absence is told before gigabytes are downloaded.
+check_nvcc() {
+  local nvcc
+  for nvcc in "${CUDA_HOME:-}/bin/nvcc" "${CUDA_PATH:-}/bin/nvcc" /usr/local/cuda/bin/nvcc; do
+    [[ -x $nvcc ]] && return
+  done
+  command -v nvcc >/dev/null ||
+    die "PRESET=cuda: no nvcc found. Install NVIDIA's CUDA toolkit 13.0 or newer (a GPU or its driver is not" \
+        "needed to build), or set CUDA_HOME to the folder that holds bin/nvcc."
 }
 
 # --- System packages -----------------------------------------------------------------------------
@@ -82,6 +119,9 @@ check_torch_dir() {
   [[ -e $TORCH_DIR/$torch_config ]] ||
     die "TORCH_DIR='$TORCH_DIR': expected $torch_config in this folder (a LibTorch, or the folder 'torch'" \
         "of a Python environment). Correct TORCH_DIR, or unset it: then torch is installed into $venv."
+  [[ $preset != cuda || -e $TORCH_DIR/$torch_cuda ]] ||
+    die "TORCH_DIR='$TORCH_DIR' is a CPU build (it has no $torch_cuda), and PRESET=cuda needs a CUDA build." \
+        "Name another, or unset TORCH_DIR: then one is installed into .venv-cuda."
   if [[ -e $TORCH_DIR/__init__.py ]]; then torch_site=$(cd "$TORCH_DIR/.." && pwd); fi
 }
 
@@ -101,8 +141,10 @@ choose_python() {
 
 # What a complete installation's stamp holds: a change of it means that there is work to do.
 wanted_stamp() {
-  printf 'python %s\ntorch %s\nrequirements %s\n' "$1" "${TORCH_DIR:-from requirements.txt}" \
-    "$(cat requirements.txt requirements-test.txt | sha256sum | cut -d' ' -f1)"
+  local torch=${TORCH_DIR:-from $requirements}
+  if [[ ${#torch_options[@]} -gt 0 ]]; then torch+=" ${torch_options[*]}"; fi
+  printf 'python %s\ntorch %s\nrequirements %s\n' "$1" "$torch" \
+    "$(cat "$requirements" requirements-test.txt | sha256sum | cut -d' ' -f1)"
 }
 
 venv_works() {
@@ -114,6 +156,13 @@ torch_in_place() {
   if [[ -n ${TORCH_DIR:-} ]]; then return; fi
   for config in "$venv"/lib/python3*/site-packages/torch/$torch_config; do [[ -e $config ]] && return; done
   return 1
+}
+
+pip_install() {
+  "$venv/bin/python" -m pip install --disable-pip-version-check "$@" ||
+    die "pip could not install $* (its message is above)." \
+        "Without a network, or behind a proxy, configure pip first; then run 'make setup' again." \
+        "A LibTorch that is already on this machine can be used: TORCH_DIR=/path/to/libtorch make setup"
 }
 
 install_python_packages() {
@@ -144,15 +193,16 @@ install_python_packages() {
       die "'$python -m venv' failed: this Python lacks venv or ensurepip (Debian's package is python3-venv)"
   fi
 
-  local requirements=(-r requirements-test.txt) pth
-  if [[ -z ${TORCH_DIR:-} ]]; then requirements+=(-r requirements.txt); fi
+  local pth
   rm -f "$venv"/lib/python3*/site-packages/seer_torch_dir.pth
   say "installing the Python packages (pip; the download of torch takes some minutes)"
-  "$venv/bin/python" -m pip install --disable-pip-version-check "${requirements[@]}" ||
-    die "pip could not install ${requirements[*]} (its message is above)." \
-        "Without a network, or behind a proxy, configure pip first; then run 'make setup' again." \
-        "A LibTorch that is already on this machine can be used: TORCH_DIR=/path/to/libtorch make setup"
+  # torch comes first, so that its options reach nothing else.
+  if [[ -z ${TORCH_DIR:-} ]]; then pip_install "${torch_options[@]}" -r "$requirements"; fi
+  pip_install -r requirements-test.txt
   torch_in_place || die "torch was installed, but $venv has no $torch_config"
+  [[ $preset != cuda || -n ${TORCH_DIR:-} ]] || has_torch_cuda "$venv" ||
+    die "pip's torch ($requirements) is a CPU build: $venv has no torch/$torch_cuda. pip may be configured to take" \
+        "packages from a place of its own. Name a CUDA build: TORCH_DIR=/path/to/torch make cuda"
   if [[ -n $torch_site ]]; then
     pth=$(echo "$venv"/lib/python3*/site-packages)/seer_torch_dir.pth
     printf '%s\n' "$torch_site" >"$pth"  # 'import torch' in .venv finds TORCH_DIR's
@@ -164,5 +214,17 @@ install_python_packages() {
   say "done"
 }
 
+venv=$(choose_venv)
+readonly venv
+readonly stamp=$venv/seer-setup.txt  # says "incomplete" while an installation is under way
+requirements=requirements.txt
+torch_options=()
+if [[ $venv == .venv-cuda ]]; then
+  requirements=requirements-cuda.txt
+  if [[ ${SEER_BUILD_ONLY:-} == 1 ]]; then torch_options=(--no-deps); fi
+fi
+readonly requirements torch_options
+
+if [[ $preset == cuda ]]; then check_nvcc; fi
 install_packages
 install_python_packages

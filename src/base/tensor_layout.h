@@ -5,7 +5,19 @@
 
 namespace seer {
 
-enum class Element { kFloat32, kBFloat16, kFloat64 };
+// CPU kernels know all but float16, CUDA kernels all but float64.
+enum class Element { kFloat32, kBFloat16, kFloat16, kFloat64 };
+
+// "float32", ...
+constexpr const char* element_name(Element element) {
+  switch (element) {
+    case Element::kFloat32: return "float32";
+    case Element::kBFloat16: return "bfloat16";
+    case Element::kFloat16: return "float16";
+    case Element::kFloat64: return "float64";
+  }
+  return "unknown";
+}
 
 // Element strides of a [batch, heads, length, head_dim] tensor whose last dimension is contiguous.
 struct Strides {

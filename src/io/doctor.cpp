@@ -17,6 +17,7 @@
 
 #include "base/cpu_isa.h"
 #include "base/machine.h"
+#include "seer/cuda_devices.h"
 #include "seer/hub.h"
 
 namespace seer {
@@ -160,7 +161,8 @@ std::string value_in(const fs::path& file, std::string_view key) {
   return "";
 }
 
-DoctorFinding gpu() {
+// What the driver's files say, for a build that cannot ask the GPUs themselves.
+DoctorFinding gpu_without_kernels() {
   const fs::path driver = "/proc/driver/nvidia";
   std::error_code error;
   if (!fs::exists(driver, error)) {
@@ -178,7 +180,35 @@ DoctorFinding gpu() {
       (names.empty() ? "no GPU" : names) + ", driver: " + (version.empty() ? "unknown" : version) +
           "; this build has no CUDA kernels and runs on the processor",
       names.empty() ? "the driver is loaded and shows no GPU: is one passed into this container?"
-                    : ""};
+                    : "'make cuda' builds with kernels for Hopper GPUs (H100, H200, GH200)"};
+}
+
+DoctorFinding gpu() {
+  const CudaSupport support = cuda_support();
+  if (!support.has_kernels) return gpu_without_kernels();
+  if (support.devices.empty()) {
+    return {"gpu", Verdict::kNote,
+            "none can be used" + (support.problem.empty() ? "" : " (" + support.problem + ")") +
+                "; this build has CUDA kernels for Hopper and runs on the processor meanwhile",
+            "is a GPU in this machine or passed into this container, and its driver of CUDA 13 "
+            "(580 or newer)?"};
+  }
+  DoctorFinding found{"gpu", Verdict::kGood, "", ""};
+  for (std::size_t index = 0; index < support.devices.size(); ++index) {
+    const CudaDeviceInfo& device = support.devices[index];
+    if (index > 0) found.finding += "; ";
+    found.finding += "cuda:" + std::to_string(index) + ": " + device.name +
+                     ", compute capability " + std::to_string(device.major) + "." +
+                     std::to_string(device.minor) + ", " + gigabytes(device.memory_bytes) + ", " +
+                     std::to_string(device.num_multiprocessors) + " multiprocessors, " +
+                     (device.runs_kernels ? "runs the kernels" : "does not run the kernels");
+    if (device.runs_kernels) continue;
+    found.verdict = Verdict::kNote;
+    found.fix =
+        "the kernels are compiled for compute capability 9.0 (Hopper: H100, H200, GH200); on other "
+        "GPUs use --device cpu";
+  }
+  return found;
 }
 
 struct CacheContents {

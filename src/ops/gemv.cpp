@@ -6,6 +6,7 @@
 #include <torch/library.h>
 
 #include "ops/element.h"
+#include "ops/same_device.h"
 #include "seer/ops.h"
 
 namespace seer {
@@ -23,10 +24,8 @@ at::Tensor gemv(const at::Tensor& x, const at::Tensor& weight,
   return op.call(x, weight, bias);
 }
 
-namespace {
-
-void check_arguments(const at::Tensor& x, const at::Tensor& weight,
-                     const std::optional<at::Tensor>& bias) {
+void check_gemv(const at::Tensor& x, const at::Tensor& weight,
+                const std::optional<at::Tensor>& bias) {
   TORCH_CHECK(x.dim() == 2, "gemv: x: expected 2 dimensions [batch, in_features], got ", x.dim());
   TORCH_CHECK(weight.dim() == 2,
               "gemv: weight: expected 2 dimensions [out_features, in_features], got ",
@@ -35,19 +34,23 @@ void check_arguments(const at::Tensor& x, const at::Tensor& weight,
               " in_features (as x), got ", weight.sym_size(1));
   TORCH_CHECK(weight.scalar_type() == x.scalar_type(), "gemv: weight: expected ", x.scalar_type(),
               " (as x), got ", weight.scalar_type());
+  check_same_device(weight, "gemv: weight", x, "x");
   TORCH_CHECK(weight.sym_size(1) <= 1 || weight.sym_stride(1) == 1,
               "gemv: weight: expected a contiguous last dimension, got strides ",
               weight.sym_strides());
   if (!bias) return;
   TORCH_CHECK(bias->dim() == 1 && bias->sym_size(0) == weight.sym_size(0), "gemv: bias: expected [",
               weight.sym_size(0), "] (the out_features of weight), got ", bias->sym_sizes());
+  check_same_device(*bias, "gemv: bias", x, "x");
   TORCH_CHECK(bias->scalar_type() == x.scalar_type(), "gemv: bias: expected ", x.scalar_type(),
               " (as x), got ", bias->scalar_type());
 }
 
+namespace {
+
 at::Tensor gemv_meta(const at::Tensor& x, const at::Tensor& weight,
                      const std::optional<at::Tensor>& bias) {
-  check_arguments(x, weight, bias);
+  check_gemv(x, weight, bias);
   return at::empty_symint({x.sym_size(0), weight.sym_size(0)}, x.options());
 }
 
@@ -55,7 +58,7 @@ at::Tensor gemv_meta(const at::Tensor& x, const at::Tensor& weight,
 
 PreparedGemv prepare_gemv(const at::Tensor& x, const at::Tensor& weight,
                           const std::optional<at::Tensor>& bias) {
-  check_arguments(x, weight, bias);
+  check_gemv(x, weight, bias);
   PreparedGemv prepared;
   // x is small: a copy costs nothing against the matrix.
   prepared.x = x.size(1) <= 1 || x.stride(1) == 1 ? x : x.contiguous();

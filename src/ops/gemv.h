@@ -15,7 +15,11 @@ struct PreparedGemv {
   at::Tensor x, bias;  // what params points to
 };
 
-// Checks the arguments once for all devices and allocates the result beside x.
+// Checks the arguments once for all devices.
+void check_gemv(const at::Tensor& x, const at::Tensor& weight,
+                const std::optional<at::Tensor>& bias);
+
+// Checks the arguments and allocates the result beside x.
 PreparedGemv prepare_gemv(const at::Tensor& x, const at::Tensor& weight,
                           const std::optional<at::Tensor>& bias);
 

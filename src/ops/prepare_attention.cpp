@@ -11,6 +11,7 @@
 #include <cmath>
 
 #include "base/ceil_div.h"
+#include "ops/element.h"
 
 namespace seer {
 namespace {
@@ -40,8 +41,26 @@ void check_tensor(const at::Tensor& tensor, const char* name, const char* shape,
 
 void check_dtype_of_q(const at::Tensor& q) {
   const at::ScalarType dtype = q.scalar_type();
-  TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kDouble,
-              "q: expected dtype float32, bfloat16 or float64, got ", dtype);
+  const bool of_both = dtype == at::kBFloat16;
+  const bool of_cpu = of_both || dtype == at::kFloat || dtype == at::kDouble;
+  const bool of_cuda = of_both || dtype == at::kHalf;
+  if (q.is_cuda()) {
+    TORCH_CHECK(of_cuda, "q: expected dtype bfloat16 or float16 on CUDA, got ", dtype);
+  } else if (q.is_meta()) {
+    TORCH_CHECK(of_cpu || of_cuda, "q: expected dtype float32, bfloat16, float16 or float64, got ",
+                dtype);
+  } else {
+    TORCH_CHECK(of_cpu, "q: expected dtype float32, bfloat16 or float64, got ", dtype,
+                dtype == at::kHalf ? " (float16 has kernels on CUDA only)" : "");
+  }
+}
+
+// The shapes that the CUDA kernels are compiled for.
+void check_shapes_of_cuda(std::int64_t block_size, const c10::SymInt& head_dim) {
+  TORCH_CHECK(block_size == 64 || block_size == 128, "block_size: expected 64 or 128 on CUDA, got ",
+              block_size);
+  TORCH_SYM_CHECK(head_dim.sym_eq(64) | head_dim.sym_eq(128),
+                  "q: expected head_dim 64 or 128 on CUDA, got ", head_dim);
 }
 
 void check_same_dtype(const at::Tensor& tensor, const char* name, const at::Tensor& q) {
@@ -114,6 +133,7 @@ void check(const AttentionArguments& arguments) {
   const c10::SymInt head_dim = q.sym_size(3);
   TORCH_SYM_CHECK(head_dim.sym_ge(1) & head_dim.sym_le(kMaxHeadDim), "q: expected head_dim 1 to ",
                   kMaxHeadDim, ", got ", head_dim);
+  if (q.is_cuda()) check_shapes_of_cuda(block_size, head_dim);
   check_same_size(k, "k", 0, "batch", q, "q");
   check_same_size(k, "k", 3, "head_dim", q, "q");
   check_same_size(v, "v", 0, "batch", k, "k");
@@ -143,11 +163,6 @@ at::Tensor allocate_out(const at::Tensor& q, c10::Allocator* allocator) {
     return at::empty_strided_symint(q.sym_sizes(), q.sym_strides(), q.options());
   return at::detail::empty_strided_generic(q.sizes(), q.strides(), allocator,
                                            dispatch_key(q.options()), q.scalar_type());
-}
-
-Element element_of(at::ScalarType dtype) {
-  if (dtype == at::kBFloat16) return Element::kBFloat16;
-  return dtype == at::kDouble ? Element::kFloat64 : Element::kFloat32;
 }
 
 Strides strides_of(const at::Tensor& tensor) {
@@ -183,6 +198,10 @@ AttentionOutputs prepare_attention(const AttentionArguments& arguments, c10::All
   return outputs;
 }
 
+double attention_scale(const AttentionArguments& arguments) {
+  return arguments.scale.value_or(1.0 / std::sqrt(static_cast<double>(arguments.q.size(3))));
+}
+
 AttentionParams attention_params(const AttentionArguments& arguments,
                                  const AttentionOutputs& outputs) {
   const auto& [q, k, v, block_mask, block_size, is_causal, scale, wants_block_map] = arguments;
@@ -196,7 +215,7 @@ AttentionParams attention_params(const AttentionArguments& arguments,
   params.k_strides = strides_of(k);
   params.v_strides = strides_of(v);
   params.out_strides = strides_of(outputs.out);
-  params.element = element_of(q.scalar_type());
+  params.element = element_of(q, "q");
 
   params.batch = q.size(0);
   params.num_q_heads = q.size(1);
@@ -206,7 +225,7 @@ AttentionParams attention_params(const AttentionArguments& arguments,
   params.head_dim = q.size(3);
   params.block_size = block_size;
   params.is_causal = is_causal;
-  params.scale = scale.value_or(1.0 / std::sqrt(static_cast<double>(params.head_dim)));
+  params.scale = attention_scale(arguments);
 
   if (block_mask != nullptr) set_block_mask(*block_mask, params);
   if (wants_block_map) params.block_map = outputs.block_map.mutable_data_ptr<float>();

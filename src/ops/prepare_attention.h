@@ -35,6 +35,9 @@ struct AttentionOutputs {
 AttentionOutputs prepare_attention(const AttentionArguments& arguments,
                                    c10::Allocator* allocator = nullptr);
 
+// What multiplies q.k, with the default filled in.
+double attention_scale(const AttentionArguments& arguments);
+
 // The kernel's view of checked arguments and their outputs, which must outlive it.
 AttentionParams attention_params(const AttentionArguments& arguments,
                                  const AttentionOutputs& outputs);

@@ -7,6 +7,7 @@
 #include <torch/library.h>
 
 #include "ops/element.h"
+#include "ops/same_device.h"
 #include "seer/ops.h"
 
 namespace seer {
@@ -55,6 +56,7 @@ void check_rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
               weight.sym_sizes());
   TORCH_CHECK(weight.scalar_type() == x.scalar_type(), "rms_norm: weight: expected ",
               x.scalar_type(), " (as x), got ", weight.scalar_type());
+  check_same_device(weight, "rms_norm: weight", x, "x");
   TORCH_CHECK(eps >= 0, "rms_norm: eps: expected 0 or more, got ", eps);
   check_contiguous_last(x, "rms_norm: x");
 }
@@ -80,6 +82,9 @@ void check_rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
               " (as x), got ", out.sym_sizes());
   TORCH_CHECK(out.scalar_type() == x.scalar_type(), "rope: out: expected ", x.scalar_type(),
               " (as x), got ", out.scalar_type());
+  check_same_device(cos, "rope: cos", x, "x");
+  check_same_device(sin, "rope: sin", x, "x");
+  check_same_device(out, "rope: out", x, "x");
   check_contiguous_last(x, "rope: x");
   check_contiguous_last(out, "rope: out");
 }

@@ -246,6 +246,7 @@ Tolerance AttentionCase::tolerance() const {
     // Probabilities are rounded to 8 bits before they meet v, and out is rounded to 8 bits.
     return {6e-3 + 3e-6 * growth, 2e-5 * growth, 2e-5 * growth};
   }
+  if (element == Element::kFloat16) return {8e-4 + 3e-6 * growth, 2e-5 * growth, 2e-5 * growth};
   return {3e-6 * growth, 1e-5 * growth, 1e-5 * growth};
 }
 
@@ -262,9 +263,8 @@ std::ostream& operator<<(std::ostream& stream, const AttentionCase& problem) {
   static constexpr const char* kSharings[] = {"per_query_head", "per_kv_head", "all_heads",
                                               "all_batches", "everything"};
   static constexpr const char* kLayouts[] = {"contiguous", "length_major", "padded_rows",
-                                             "odd_address"};
-  return stream << problem.name << ": "
-                << (problem.element == Element::kBFloat16 ? "bfloat16" : "float32") << " batch "
+                                             "odd_address", "aligned_rows"};
+  return stream << problem.name << ": " << element_name(problem.element) << " batch "
                 << problem.batch << " heads " << problem.num_q_heads << ":" << problem.num_kv_heads
                 << " q_len " << problem.q_len << " kv_len " << problem.kv_len << " head_dim "
                 << problem.head_dim << " block_size " << problem.block_size << " causal "
@@ -390,7 +390,8 @@ AttentionResult run_kernel(const AttentionCase& problem, const AttentionInputs& 
   return result;
 }
 
-AttentionResult run_reference(const AttentionCase& problem, const AttentionInputs& inputs) {
+AttentionResult run_reference(const AttentionCase& problem, const AttentionInputs& inputs,
+                              int threads) {
   const HostTensor q = widened(inputs.q), k = widened(inputs.k), v = widened(inputs.v);
   AttentionParams params = inputs.params(problem);
   params.element = Element::kFloat64;
@@ -402,7 +403,15 @@ AttentionResult run_reference(const AttentionCase& problem, const AttentionInput
   params.v_strides = v.strides();
   Outputs outputs(problem, Element::kFloat64, Layout::kContiguous);
   outputs.connect(params);
-  attention_reference(params, 0, problem.batch * problem.num_q_heads * problem.num_q_blocks());
+  const std::int64_t tiles = problem.batch * problem.num_q_heads * problem.num_q_blocks();
+  const std::int64_t share = ceil_div(tiles, std::int64_t{std::max(1, threads)});
+  std::vector<std::thread> workers;
+  for (std::int64_t tile = share; tile < tiles; tile += share) {
+    workers.emplace_back(
+        [&, tile] { attention_reference(params, tile, std::min(tile + share, tiles)); });
+  }
+  attention_reference(params, 0, std::min(share, tiles));
+  for (std::thread& worker : workers) worker.join();
   return outputs.result();
 }
 

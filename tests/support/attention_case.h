@@ -74,6 +74,9 @@ class AttentionInputs {
   void set_kept(std::int64_t batch, std::int64_t q_head, std::int64_t q_block,
                 std::int64_t kv_block, bool kept);
 
+  // The mask's bytes, what lies between its rows too; empty where there is none.
+  const std::vector<std::uint8_t>& mask_bytes() const { return mask_; }
+
   HostTensor q, k, v;
 
  private:
@@ -100,11 +103,25 @@ AttentionResult run_kernel(const AttentionCase& problem, const AttentionInputs& 
                            int threads = 0);
 
 // On float64 copies of the inputs, which are exact: the result has no rounding of the element type.
-AttentionResult run_reference(const AttentionCase& problem, const AttentionInputs& inputs);
+AttentionResult run_reference(const AttentionCase& problem, const AttentionInputs& inputs,
+                              int threads = 1);
 
 // Fails the running test where the two differ by more than the case tolerates.
 void expect_close(const AttentionCase& problem, const AttentionInputs& inputs,
                   const AttentionResult& actual, const AttentionResult& expected);
+
+// Whether the query block keeps the key block and sees some of it.
+bool reads_block(const AttentionCase& problem, const AttentionInputs& inputs, std::int64_t batch,
+                 std::int64_t q_head, std::int64_t q_block, std::int64_t kv_block);
+
+// Overwrites the tokens of one key block in all heads.
+void poison_block(const AttentionCase& problem, HostTensor& tensor, std::int64_t kv_block,
+                  double value);
+
+// Fails the running test where results of rows that do not read `kv_block` differ by a bit.
+void expect_unaffected(const AttentionCase& problem, const AttentionInputs& inputs,
+                       std::int64_t kv_block, const AttentionResult& clean,
+                       const AttentionResult& dirty);
 
 // The instruction sets that a test goes through, supported here or not.
 const std::vector<CpuIsa>& all_cpu_isas();

@@ -7,6 +7,8 @@
 #include <new>
 #include <stdexcept>
 
+#include "support/float16.h"
+
 namespace seer::test {
 namespace {
 
@@ -16,6 +18,7 @@ constexpr std::byte kGuardValue{0xA5};
 constexpr std::byte kOutputFill{0x5A};
 constexpr std::byte kInputFill{0xFF};  // a NaN in each element type
 constexpr std::int64_t kRowPadding = 5;
+constexpr std::int64_t kAlignedElements = 8;  // 16 bytes of two-byte elements
 
 Strides layout_strides(Layout layout, std::int64_t heads, std::int64_t length,
                        std::int64_t head_dim) {
@@ -26,6 +29,12 @@ Strides layout_strides(Layout layout, std::int64_t heads, std::int64_t length,
     case Layout::kPaddedRows: {
       const std::int64_t row = head_dim + kRowPadding;
       return {heads * (length * row + 3), length * row + 3, row};
+    }
+    case Layout::kAlignedRows: {
+      const std::int64_t row =
+          (head_dim / kAlignedElements + 2) * kAlignedElements;  // at least one more than it takes
+      const std::int64_t head = length * row + kAlignedElements;
+      return {heads * head + kAlignedElements, head, row};
     }
   }
   throw std::logic_error("unknown layout");
@@ -73,7 +82,8 @@ bool GuardedMemory::guards_intact() const {
 std::size_t element_bytes(Element element) {
   switch (element) {
     case Element::kFloat32: return 4;
-    case Element::kBFloat16: return 2;
+    case Element::kBFloat16:
+    case Element::kFloat16: return 2;
     case Element::kFloat64: return 8;
   }
   throw std::logic_error("unknown element");
@@ -121,6 +131,7 @@ double HostTensor::at(std::int64_t batch, std::int64_t head, std::int64_t row,
   }
   std::uint16_t bits;
   std::memcpy(&bits, place, sizeof bits);
+  if (element_ == Element::kFloat16) return float16_to_double(bits);
   return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16);
 }
 
@@ -134,7 +145,8 @@ void HostTensor::set(std::int64_t batch, std::int64_t head, std::int64_t row, st
   } else if (element_ == Element::kFloat32) {
     std::memcpy(place, &narrow, sizeof narrow);
   } else {
-    const std::uint16_t bits = to_bfloat16(narrow);
+    const std::uint16_t bits =
+        element_ == Element::kFloat16 ? double_to_float16(value) : to_bfloat16(narrow);
     std::memcpy(place, &bits, sizeof bits);
   }
 }

@@ -16,6 +16,7 @@ enum class Layout {
   kLengthMajor,  // [batch, length, heads, head_dim], seen transposed
   kPaddedRows,   // every row is followed by elements of somebody else
   kOddAddress,   // contiguous, but the first element is aligned to its own size only
+  kAlignedRows,  // as kPaddedRows, but every row begins at a multiple of 16 bytes
 };
 
 // Bytes between two guards. `misalignment` moves the first byte away from a 64-byte boundary.
@@ -68,6 +69,7 @@ class HostTensor {
 
   void* data() { return memory_.data(); }
   const void* data() const { return memory_.data(); }
+  std::size_t size_bytes() const { return memory_.size(); }  // from the first element to the last
   const Strides& strides() const { return strides_; }
   std::int64_t batch() const { return batch_; }
   std::int64_t heads() const { return heads_; }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <stdexcept>
 #include <vector>
 
 #include "base/bfloat16.h"
@@ -202,7 +203,10 @@ void attention_reference(const AttentionParams& params, std::int64_t tile_begin,
     case Element::kFloat32: return compute_tiles<float>(params, tile_begin, tile_end);
     case Element::kBFloat16: return compute_tiles<BFloat16>(params, tile_begin, tile_end);
     case Element::kFloat64: return compute_tiles<double>(params, tile_begin, tile_end);
+    case Element::kFloat16: break;
   }
+  throw std::invalid_argument(
+      "attention_reference: expected float32, bfloat16 or float64 elements");
 }
 
 }  // namespace seer

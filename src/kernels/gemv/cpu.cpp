@@ -95,7 +95,7 @@ HWY_AFTER_NAMESPACE();
 namespace seer {
 
 void gemv_cpu(const GemvParams& params, CpuIsa isa, std::int64_t begin, std::int64_t end) {
-  if (params.element == Element::kFloat64) {
+  if (params.element != Element::kFloat32 && params.element != Element::kBFloat16) {
     throw std::invalid_argument("gemv_cpu: expected float32 or bfloat16 elements");
   }
   const auto kernel = params.element == Element::kBFloat16 ? SEER_KERNEL_OF(isa, GemvBFloat16)

@@ -1,5 +1,7 @@
 #include "kernels/gemv/reference.h"
 
+#include <stdexcept>
+
 #include "base/element_value.h"
 
 namespace seer {
@@ -26,7 +28,9 @@ void gemv_reference(const GemvParams& params, std::int64_t begin, std::int64_t e
     case Element::kFloat32: return gemv<float>(params, begin, end);
     case Element::kBFloat16: return gemv<std::uint16_t>(params, begin, end);
     case Element::kFloat64: return gemv<double>(params, begin, end);
+    case Element::kFloat16: break;
   }
+  throw std::invalid_argument("gemv_reference: expected float32, bfloat16 or float64 elements");
 }
 
 }  // namespace seer

@@ -149,7 +149,7 @@ namespace seer {
 
 void pool_blocks_cpu(const PoolBlocksParams& params, CpuIsa isa, std::int64_t tile_begin,
                      std::int64_t tile_end) {
-  if (params.element == Element::kFloat64) {
+  if (params.element != Element::kFloat32 && params.element != Element::kBFloat16) {
     throw std::invalid_argument("pool_blocks_cpu: expected float32 or bfloat16 elements");
   }
   const auto kernel = params.element == Element::kBFloat16

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <stdexcept>
 
 #include "base/ceil_div.h"
 #include "base/element_value.h"
@@ -49,7 +50,10 @@ void pool_blocks_reference(const PoolBlocksParams& params, std::int64_t block_be
     case Element::kFloat32: return pool<float>(params, block_begin, block_end);
     case Element::kBFloat16: return pool<std::uint16_t>(params, block_begin, block_end);
     case Element::kFloat64: return pool<double>(params, block_begin, block_end);
+    case Element::kFloat16: break;
   }
+  throw std::invalid_argument(
+      "pool_blocks_reference: expected float32, bfloat16 or float64 elements");
 }
 
 }  // namespace seer

@@ -160,7 +160,7 @@ namespace seer {
 namespace {
 
 bool is_bfloat16(Element element) {
-  if (element == Element::kFloat64) {
+  if (element != Element::kFloat32 && element != Element::kBFloat16) {
     throw std::invalid_argument("row layers: expected float32 or bfloat16 elements");
   }
   return element == Element::kBFloat16;

@@ -1,6 +1,7 @@
 #include "kernels/row_layers/reference.h"
 
 #include <cmath>
+#include <stdexcept>
 
 #include "base/element_value.h"
 
@@ -77,7 +78,10 @@ void run(const Params& params, std::int64_t begin, std::int64_t end) {
     case Element::kFloat32: return Layer::template run<float>(params, begin, end);
     case Element::kBFloat16: return Layer::template run<std::uint16_t>(params, begin, end);
     case Element::kFloat64: return Layer::template run<double>(params, begin, end);
+    case Element::kFloat16: break;
   }
+  throw std::invalid_argument(
+      "row layers' reference: expected float32, bfloat16 or float64 elements");
 }
 
 }  // namespace

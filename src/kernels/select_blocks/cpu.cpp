@@ -266,6 +266,7 @@ BadScore select_blocks_cpu(const SelectBlocksParams& params, std::int64_t positi
     case Element::kFloat32: return select_rows<float>(params, position_begin, position_end, parts);
     case Element::kBFloat16:
       return select_rows<std::uint16_t>(params, position_begin, position_end, parts);
+    case Element::kFloat16:
     case Element::kFloat64: break;
   }
   throw std::invalid_argument("select_blocks_cpu: expected float32 or bfloat16 scores");

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <stdexcept>
 #include <vector>
 
 #include "base/bfloat16.h"
@@ -112,8 +113,10 @@ BadScore select_blocks_reference(const SelectBlocksParams& params, std::int64_t 
     case Element::kFloat32: return select<float>(params, position_begin, position_end);
     case Element::kBFloat16: return select<std::uint16_t>(params, position_begin, position_end);
     case Element::kFloat64: return select<double>(params, position_begin, position_end);
+    case Element::kFloat16: break;
   }
-  return {};
+  throw std::invalid_argument(
+      "select_blocks_reference: expected float32, bfloat16 or float64 scores");
 }
 
 }  // namespace seer
