@@ -82,43 +82,38 @@ set_target_properties(seer_cuda_kernels PROPERTIES CUDA_STANDARD 20 CUDA_EXTENSI
 target_link_options(seer_cuda_kernels INTERFACE
   "-Wl,--exclude-libs,libcudart_static.a:libcudadevrt.a:libculibos.a")
 
-# Adds one source file for each combination of a kernel's template parameters, so that each compiles alone, in seconds:
+# Adds one source file for each combination of a kernel's instances, so that each compiles alone, in seconds:
 #
-#   seer_cuda_instances(block_sparse_attention/sm90 ELEMENT kBFloat16 kFloat16 HEAD_DIM 64 128)
+#   seer_cuda_instances(block_sparse_attention ELEMENTS kBFloat16 kFloat16 HEAD_DIMS 64 128 BLOCK_SIZES 64 128)
 #
-# reads src/kernels/block_sparse_attention/sm90/instance.cu.in, where @ELEMENT@ and @HEAD_DIM@ stand for the values.
-# Words of capitals name parameters. A combination that is not listed is an error of the linker, not a hidden compilation.
-function(seer_cuda_instances folder)
-  set(template "${PROJECT_SOURCE_DIR}/src/kernels/${folder}/instance.cu.in")
-  set(combinations "|")  # each "|NAME=value|NAME=value|"
-  set(parameter "")
-  foreach(word IN LISTS ARGN ITEMS END)
-    if(word MATCHES "^[A-Z_]+$")
-      if(parameter)
-        set(combinations "${longer}")
-      endif()
-      set(parameter "${word}")
-      set(longer "")
-    elseif(parameter)
-      foreach(combination IN LISTS combinations)
-        list(APPEND longer "${combination}${parameter}=${word}|")
-      endforeach()
-    else()
-      message(FATAL_ERROR "seer_cuda_instances(${folder}): expected a parameter's name in capitals, got '${word}'")
+# reads src/kernels/block_sparse_attention/instance.cu.in (or TEMPLATE <file> of that folder), in which @ELEMENT@,
+# @HEAD_DIM@ and @BLOCK_SIZE@ stand for the values. An axis that is left out has no name in the template. A combination
+# that is not listed is an error of the linker, not a hidden compilation.
+function(seer_cuda_instances operator)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "TEMPLATE" "ELEMENTS;HEAD_DIMS;BLOCK_SIZES")
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "seer_cuda_instances(${operator}): unknown arguments '${arg_UNPARSED_ARGUMENTS}'")
+  endif()
+  if(NOT arg_TEMPLATE)
+    set(arg_TEMPLATE instance.cu.in)
+  endif()
+  foreach(axis ELEMENTS HEAD_DIMS BLOCK_SIZES)
+    if(NOT arg_${axis})
+      set(arg_${axis} "-")
     endif()
   endforeach()
-
-  foreach(combination IN LISTS combinations)
-    string(REGEX MATCHALL "[^|]+" settings "${combination}")
-    set(name "")
-    foreach(setting IN LISTS settings)
-      string(REGEX MATCH "^([A-Z_]+)=(.+)$" setting "${setting}")
-      set(${CMAKE_MATCH_1} "${CMAKE_MATCH_2}")
-      string(TOLOWER "${name}_${CMAKE_MATCH_1}_${CMAKE_MATCH_2}" name)
+  string(REGEX REPLACE "\\.cu\\.in$" "" kernel "${arg_TEMPLATE}")
+  string(REPLACE "/" "_" kernel "${kernel}")
+  foreach(ELEMENT IN LISTS arg_ELEMENTS)
+    foreach(HEAD_DIM IN LISTS arg_HEAD_DIMS)
+      foreach(BLOCK_SIZE IN LISTS arg_BLOCK_SIZES)
+        string(REGEX REPLACE "^k" "" element "${ELEMENT}")
+        string(TOLOWER "_${element}_d${HEAD_DIM}_b${BLOCK_SIZE}" instance)
+        string(REGEX REPLACE "_[db]?-" "" instance "${instance}")
+        set(file "${PROJECT_BINARY_DIR}/kernels/${operator}/${kernel}${instance}.cu")
+        configure_file("${PROJECT_SOURCE_DIR}/src/kernels/${operator}/${arg_TEMPLATE}" "${file}" @ONLY)
+        target_sources(seer_cuda_kernels PRIVATE "${file}")
+      endforeach()
     endforeach()
-    string(REGEX REPLACE "^_(element_k)?" "" name "${name}")
-    set(file "${PROJECT_BINARY_DIR}/kernels/${folder}/${name}.cu")
-    configure_file("${template}" "${file}" @ONLY)
-    target_sources(seer_cuda_kernels PRIVATE "${file}")
   endforeach()
 endfunction()

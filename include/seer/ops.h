@@ -11,16 +11,22 @@
 //               [batch, length, heads, head_dim] view is read where it lies, and nothing is copied
 //   heads       num_q_heads is a multiple of num_kv_heads; query head h reads key/value head
 //               h / (num_q_heads / num_kv_heads)
-//   head_dim    1 to 512
+//   head_dim    CPU: 1 to 512; CUDA: 64 and 128
 //   lengths     any, 0 included; the last block may be partial. A block is `block_size` consecutive
 //               tokens
 //   causal      query i sees the keys j <= i + kv_len - q_len: aligned at the end
 //   empty rows  a query that sees no key gets out = 0 and lse = -inf
 //   lse         natural logarithm, float32 [batch, num_q_heads, q_len]
 //   dtypes      of q, k and v, all the same; CPU: float32 and bfloat16 through the fast kernels,
-//               float64 through the plain reference
-//   block_size  16, 32, 64 or 128
+//               float64 through the plain reference; CUDA: bfloat16 and float16
+//   block_size  CPU: 16, 32, 64 or 128; CUDA: 64 or 128
 //   scale       finite
+//   devices     all tensors on one. CUDA: GPUs of compute capability 9.0 (Hopper), in builds by `make cuda`
+//               (seer/cuda_devices.h tells); enqueued on LibTorch's current stream without waiting for it, with the same
+//               bits on every run, and with memory from LibTorch's allocator alone: at most 70 MB beside the outputs at
+//               131,072 tokens. The tensor memory accelerator reads addresses and strides (where a dimension is longer
+//               than 1) that are multiples of 16 bytes; a q, k or v with others, or expanded by a stride of 0, is copied
+//               first. So is q where scale is 0 or negative
 //   gradients   none yet: backward through an operator raises
 //   errors      c10::Error that names the argument, its value and what is accepted
 #pragma once
@@ -92,12 +98,13 @@ at::Tensor pool_blocks(const at::Tensor& x, std::int64_t block_size, std::string
 at::Tensor select_blocks(const at::Tensor& scores, std::string_view policy, std::int64_t q_len,
                          std::int64_t kv_len, std::int64_t block_size);
 
-// The operators below are the rest of a decoder layer, for inference. CPU: float32 and bfloat16 with arithmetic in
-// float32, and float64 through the plain reference.
+// The operators below are the rest of a decoder layer, for inference, with all tensors on one device. CPU: float32 and
+// bfloat16 with arithmetic in float32, and float64 through the plain reference. CUDA: float32, bfloat16 and float16 with
+// arithmetic in float32, for the GPUs that the attention operators run on.
 
 // x [batch, in_features] times the transpose of weight [out_features, in_features], plus bias [out_features]; all of one
 // dtype. Returns [batch, out_features]. Reads the matrix once for the whole batch and is meant for a few rows, as in
-// decoding; for many a matrix product is faster.
+// decoding; for many a matrix product is faster. CUDA: at::linear.
 at::Tensor gemv(const at::Tensor& x, const at::Tensor& weight,
                 const std::optional<at::Tensor>& bias = std::nullopt);
 

@@ -11,7 +11,8 @@
 #include "kernels/block_sparse_attention/sm90/arguments.cuh"
 #include "kernels/block_sparse_attention/sm90/block_lists.h"
 #include "kernels/block_sparse_attention/sm90/launch.h"
-#include "kernels/hopper/check_cuda.cuh"
+#include "kernels/device/check.cuh"
+#include "kernels/device/cuda.h"
 #include "kernels/hopper/tensor_map.cuh"
 
 namespace seer {
@@ -45,20 +46,17 @@ struct Workspace {
           take(tiles * ceil_div<std::int64_t>(ceil_div(params.kv_len, params.block_size), 32) * 4);
     }
     if (params.block_map != nullptr) {
-      const std::int64_t columns = ceil_div(params.kv_len, params.block_size);
-      row_maxima =
-          take(num_multiprocessors * ceil_div<std::int64_t>(columns, 2) * 2 * kDenseTile * 2);
+      const std::int64_t tiles = ceil_div(params.kv_len, kDenseTile);
+      row_maxima = take(num_multiprocessors * tiles * kDenseTile * 2 * 2);
     }
     total = at;
   }
 };
 
 int multiprocessors() {
-  int device = 0, count = 0;
-  hopper::check_cuda(cudaGetDevice(&device), "cudaGetDevice");
-  hopper::check_cuda(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device),
-                     "cudaDeviceGetAttribute");
-  return count;
+  int device = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  return cuda_device(device).num_multiprocessors;
 }
 
 template <Element kElement, int kHeadDim>
@@ -129,7 +127,7 @@ void attention_cuda(const AttentionParams& params, void* workspace, CUstream_st*
     a.mask_heads = narrow(params.num_q_heads / params.mask_heads_per_group);
     a.mask_has_batch = params.batch > 1 && params.mask_strides.batch != 0;
   } else {
-    hopper::check_cuda(cudaMemsetAsync(a.next_tile, 0, sizeof(int), stream), "cudaMemsetAsync");
+    check_cuda(cudaMemsetAsync(a.next_tile, 0, sizeof(int), stream), "cudaMemsetAsync");
   }
   if (params.block_map != nullptr) {
     a.block_map = params.block_map;
@@ -137,6 +135,7 @@ void attention_cuda(const AttentionParams& params, void* workspace, CUstream_st*
     a.map_q_blocks = narrow(ceil_div(params.q_len, params.block_size));
     a.map_kv_blocks = narrow(ceil_div(params.kv_len, params.block_size));
     a.row_maxima = static_cast<std::uint16_t*>(at(parts.row_maxima));
+    a.row_maxima_tiles = a.num_kv_blocks;
   }
 
   const int thread_blocks = std::min(num_multiprocessors, a.num_tiles);

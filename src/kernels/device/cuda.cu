@@ -3,20 +3,20 @@
 #include <map>
 #include <mutex>
 
-#include "kernels/hopper/check_cuda.cuh"
+#include "kernels/device/check.cuh"
 
 namespace seer {
 namespace {
 
 int attribute(cudaDeviceAttr which, int index) {
   int value = 0;
-  hopper::check_cuda(cudaDeviceGetAttribute(&value, which, index), "cudaDeviceGetAttribute");
+  check_cuda(cudaDeviceGetAttribute(&value, which, index), "cudaDeviceGetAttribute");
   return value;
 }
 
 CudaDevice ask(int index) {
   cudaDeviceProp properties{};
-  hopper::check_cuda(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
+  check_cuda(cudaGetDeviceProperties(&properties, index), "cudaGetDeviceProperties");
   return {.name = properties.name,
           .major = properties.major,
           .minor = properties.minor,
@@ -44,7 +44,7 @@ const CudaDevice& cuda_device(int index) {
 }
 
 void use_cuda_device(int index) {
-  hopper::check_cuda(cudaSetDevice(index), "cudaSetDevice");
+  check_cuda(cudaSetDevice(index), "cudaSetDevice");
 }
 
 }  // namespace seer

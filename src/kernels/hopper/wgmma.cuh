@@ -42,6 +42,15 @@ __device__ __forceinline__ void pin(std::uint32_t (&registers)[kCount]) {
   for (int i = 0; i < kCount; ++i) asm volatile("" : "+r"(registers[i])::"memory");
 }
 
+// Four 8 x 8 matrices of two-byte elements (PTX ISA, ldmatrix): lane l gives the address of row l % 8 of matrix l / 8, and
+// receives elements 2 (l % 4) and the next of row l / 4 of each.
+__device__ __forceinline__ void load_matrices(std::uint32_t (&to)[4], std::uint32_t row_address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(row_address)
+               : "memory");
+}
+
 // Describes operands in shared memory with rows of 128 bytes, swizzled in groups of 8 rows of 1024 bytes. `leading_bytes`
 // is the distance from one 64-element column group to the next for an operand whose rows run along K, and not used for
 // one whose rows lie along M or N.

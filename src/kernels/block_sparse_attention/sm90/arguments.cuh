@@ -20,7 +20,7 @@ struct Arguments {
   float scale_log2;  // of q.k, times log2(e), so that probabilities are powers of two
 
   // Query blocks in the order of work, [num_tiles]: (batch * num_q_heads + head) * num_q_blocks + block. Null: computed,
-  // see tile_of().
+  // see tile_at().
   const int* order;
   int num_tiles;
   int* next_tile;  // 0 at the start; how many are taken
@@ -37,8 +37,8 @@ struct Arguments {
   // Null: not wanted. Else the block map, with blocks of `map_block` tokens.
   float* block_map;  // [batch, num_q_heads, map q blocks, map kv blocks]
   int map_block, map_q_blocks, map_kv_blocks;
-  // Row maxima of the tile at hand, by thread block: [map_kv_blocks rounded up to even][128] of fp16.
-  std::uint16_t* row_maxima;
+  std::uint16_t* row_maxima;  // block_map.cuh, [thread blocks][row_maxima_tiles][256] of float16
+  int row_maxima_tiles;
 };
 
 // A query block of one head.
@@ -46,19 +46,18 @@ struct Tile {
   int batch, head, q_block;
 };
 
-__device__ __forceinline__ Tile tile_at(const Arguments& a, int position) {
-  if (a.order != nullptr) {
-    const int id = a.order[position];
-    const int row = id / a.num_q_blocks;
-    return {row / a.num_q_heads, row % a.num_q_heads, id % a.num_q_blocks};
-  }
-  // All heads of a key/value head together, so that its keys and values stay in the L2 cache; within them the last
-  // queries first, which see the most keys.
-  const int segment = position / (a.heads_per_kv_head * a.num_q_blocks);
-  const int rest = position % (a.heads_per_kv_head * a.num_q_blocks);
-  return {segment / a.num_kv_heads,
-          segment % a.num_kv_heads * a.heads_per_kv_head + rest % a.heads_per_kv_head,
-          a.num_q_blocks - 1 - rest / a.heads_per_kv_head};
+__device__ __forceinline__ Tile tile_of(const Arguments& a, int id) {
+  const int row = id / a.num_q_blocks;
+  return {row / a.num_q_heads, row % a.num_q_heads, id % a.num_q_blocks};
+}
+
+// The order of work without lists. All heads of a key/value head together, so that its keys and values stay in the L2
+// cache; within them the last queries first, which see the most keys. Returns the tile's number.
+__device__ __forceinline__ int tile_at(const Arguments& a, int position) {
+  const int tiles = a.heads_per_kv_head * a.num_q_blocks;  // of a key/value head
+  const int q_block = a.num_q_blocks - 1 - position % tiles / a.heads_per_kv_head;
+  const int head = position / tiles * a.heads_per_kv_head + position % a.heads_per_kv_head;
+  return head * a.num_q_blocks + q_block;
 }
 
 __device__ __forceinline__ int mask_row(const Arguments& a, const Tile& tile) {

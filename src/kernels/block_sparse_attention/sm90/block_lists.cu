@@ -3,7 +3,8 @@
 #include <cuda_runtime.h>
 
 #include "base/ceil_div.h"
-#include "kernels/hopper/check_cuda.cuh"
+#include "kernels/device/check.cuh"
+#include "kernels/hopper/dependent_launch.cuh"
 
 namespace seer::sm90 {
 namespace {
@@ -24,6 +25,7 @@ __device__ std::uint32_t bits_of(uint4 bytes) {
 
 // One warp a row.
 __global__ void __launch_bounds__(256) pack_mask(const MaskArguments a, BlockLists lists) {
+  hopper::let_dependents_start();
   if (blockIdx.x == 0 && threadIdx.x == 0) *lists.next_tile = 0;
   const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32;
   const int lane = threadIdx.x % 32;
@@ -95,6 +97,8 @@ __global__ void __launch_bounds__(kOrderThreads)
     return static_cast<int>((a.num_kv_blocks - count) * (kBuckets - 1) / a.num_kv_blocks);
   };
 
+  hopper::let_dependents_start();
+  hopper::wait_for_predecessor();
   const int thread = threadIdx.x;
   place[thread] = 0;
   __syncthreads();
@@ -142,7 +146,7 @@ void make_block_lists(const AttentionParams& params, const BlockLists& lists, CU
       .kv_len = narrow(params.kv_len),
       .causal_shift = narrow(params.is_causal ? params.kv_len - params.q_len : params.kv_len)};
   pack_mask<<<ceil_div(mask.rows, 8), 256, 0, stream>>>(mask, lists);
-  hopper::check_launch("pack_mask");
+  check_launch("pack_mask");
   const OrderArguments order = {
       .heads_per_kv_head = narrow(params.num_q_heads / params.num_kv_heads),
       .num_q_heads = narrow(params.num_q_heads),
@@ -152,9 +156,8 @@ void make_block_lists(const AttentionParams& params, const BlockLists& lists, CU
       .mask_heads_per_group = narrow(params.mask_heads_per_group),
       .mask_has_batch = mask_has_batch,
       .num_kv_blocks = num_kv_blocks};
-  order_tiles<<<narrow(params.batch * params.num_kv_heads), kOrderThreads, 0, stream>>>(order,
-                                                                                        lists);
-  hopper::check_launch("order_tiles");
+  hopper::launch_dependent("order_tiles", &order_tiles, narrow(params.batch * params.num_kv_heads),
+                           kOrderThreads, 0, stream, order, lists);
 }
 
 }  // namespace seer::sm90

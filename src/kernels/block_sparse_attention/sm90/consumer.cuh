@@ -34,6 +34,10 @@ struct Consumer {
   static constexpr int kOutputs = kHeadDim / 2;     // of 64 x kHeadDim
   static constexpr int kGroupBytes = kBlock * 128;  // of 64 columns of a tile
 
+  // Where there is room, the queries are held in registers: the tensor cores then read less shared memory, and the next
+  // query block's queries can be fetched early.
+  static constexpr bool kQueriesInRegisters = kBlock == 128;
+
   const Arguments& arguments;
   Shared& shared;
   const int group;
@@ -41,23 +45,29 @@ struct Consumer {
   const int thread;     // in the warpgroup
   hopper::RingPosition<P::kSlots> ring = {};
   std::uint32_t tile_parity = 0;
+  // The queries as wgmma takes its left operand, where they are held in registers.
+  std::uint32_t q[kQueriesInRegisters ? kHeadDim / 16 : 1][4];
 
-  __device__ __forceinline__ int lane() const { return thread % 32; }
+  __device__ __forceinline__ int lane() const {
+    return thread % 32;
+  }
   // Of the thread's first row, in the query block.
   __device__ __forceinline__ int first_row() const {
     return rows_from + thread / 32 * 16 + lane() / 4;
   }
 
   __device__ __forceinline__ void run() {
-    auto& s = shared.group[group];
     if constexpr (P::kWarpgroupsInGroup == 2) {
       if (number() == 1) arrive_turn(0);  // the first warpgroup begins
     }
+    auto& s = shared.group[group];
     for (;;) {
       s.tile_full.wait(tile_parity);
       tile_parity ^= 1;
       const TileMessage message = s.message;
       if (message.num_blocks < 0) break;
+      if (kQueriesInRegisters && message.num_blocks > 0) load_queries();
+      if (kQueriesInRegisters || message.num_blocks == 0) release_queries();
       attend(message.tile, message.num_blocks);
     }
   }
@@ -65,7 +75,9 @@ struct Consumer {
  private:
   // --- Turns of the two warpgroups of a group at the tensor cores ------------------------------
   // While one's products run, the other does its softmax.
-  __device__ __forceinline__ int number() const { return rows_from / 64; }
+  __device__ __forceinline__ int number() const {
+    return rows_from / 64;
+  }
   __device__ __forceinline__ void arrive_turn(int warpgroup) {
     if constexpr (P::kWarpgroupsInGroup == 2) hopper::arrive_named(1 + warpgroup, 256);
   }
@@ -82,19 +94,41 @@ struct Consumer {
     if (lane() == 0) shared.group[group].empty[at.slot].arrive();
   }
   __device__ __forceinline__ std::uint32_t address_of(int slot) const {
-    return hopper::shared_address(&shared.kv[group][slot]);
+    return hopper::shared_address(&shared.slot[group][slot]);
+  }
+  __device__ __forceinline__ std::uint32_t query_address() const {
+    return hopper::shared_address(&shared.queries[group]) + rows_from * 128;
+  }
+  __device__ __forceinline__ void load_queries() {
+    const int row = thread / 32 * 16 + lane() % 16;
+#pragma unroll
+    for (int step = 0; step < kHeadDim / 16; ++step) {
+      const int piece = step % 4 * 2 + lane() / 16;  // of 16 bytes, in a row of 128
+      hopper::load_matrices(
+          q[step], query_address() + step / 4 * kGroupBytes + row * 128 + (piece ^ row % 8) * 16);
+    }
+  }
+  // The queries and the message have been read, by all lanes.
+  __device__ __forceinline__ void release_queries() {
+    __syncwarp();
+    if (lane() == 0) shared.group[group].tile_empty.arrive();
   }
 
   // --- Products --------------------------------------------------------------------------------
   // scores[64, kBlock] = Q K^T
   __device__ __forceinline__ void start_scores(float (&scores)[kScores], int slot) {
-    const std::uint32_t q = hopper::shared_address(&shared.q[group]) + rows_from * 128;
     const std::uint32_t k = address_of(slot);
 #pragma unroll
     for (int step = 0; step < kHeadDim / 16; ++step) {
       const std::uint32_t offset = step / 4 * kGroupBytes + step % 4 * 32;
-      hopper::Product<T, kBlock>::ss(scores, hopper::matrix_descriptor(q + offset, 0),
-                                     hopper::matrix_descriptor(k + offset, 0), step > 0);
+      const std::uint64_t keys = hopper::matrix_descriptor(k + offset, 0);
+      if constexpr (kQueriesInRegisters) {
+        hopper::Product<T, kBlock>::template rs<false>(scores, q[step][0], q[step][1], q[step][2],
+                                                       q[step][3], keys, step > 0);
+      } else {
+        hopper::Product<T, kBlock>::ss(
+            scores, hopper::matrix_descriptor(query_address() + offset, 0), keys, step > 0);
+      }
     }
     hopper::wgmma_commit();
   }
@@ -140,28 +174,23 @@ struct Consumer {
   __device__ __forceinline__ bool exponentiate(float (&scores)[kScores], RowState& rows,
                                                float (&factor)[2], BlockMapRows<kWantsMap>& map,
                                                int block) {
+    float halves
+        [2][2];  // the thread's largest of each row, in the first and the last kBlock / 2 columns
     float largest[2];
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      float halves[2] = {-INFINITY, -INFINITY};  // of the first and the last kBlock / 2 columns
+      halves[i][0] = halves[i][1] = -INFINITY;
 #pragma unroll
       for (int j = 0; j < kScores / 4; ++j) {
-        float& half = halves[j / (kScores / 8)];
+        float& half = halves[i][j / (kScores / 8)];
         half = fmaxf(half, fmaxf(scores[4 * j + 2 * i], scores[4 * j + 2 * i + 1]));
       }
-      if constexpr (kWantsMap) {
-        halves[0] = quad_max(halves[0]) * arguments.scale_log2;
-        halves[1] = quad_max(halves[1]) * arguments.scale_log2;
-        map.latest[i][0] = halves[0];
-        map.latest[i][1] = halves[1];
-        largest[i] = fmaxf(halves[0], halves[1]);
-      } else {
-        largest[i] = quad_max(fmaxf(halves[0], halves[1])) * arguments.scale_log2;
-      }
+      largest[i] = fmaxf(halves[i][0], halves[i][1]) * arguments.scale_log2;
     }
     const bool rescales = rows.update(largest, factor);
-    if constexpr (kWantsMap)
-      map.store(arguments, rows, block, rows_from + thread / 32 * 16, lane());
+    if constexpr (kWantsMap) {
+      map.store(arguments, rows, block == 0, halves, number() * 4 + thread / 32, lane());
+    }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const float reference = rows.subtrahend(i);
@@ -195,8 +224,6 @@ struct Consumer {
     } else {
       accumulate(output, rows, map, tile, num_blocks);
     }
-    // The queries and the message are read.
-    if (lane() == 0) shared.group[group].tile_empty.arrive();
     finish(output, rows, map, tile, num_blocks);
   }
 
@@ -217,6 +244,7 @@ struct Consumer {
     hopper::wgmma_wait<0>();
     hopper::pin(scores);
     release(ring);
+    if (!kQueriesInRegisters && num_blocks == 1) release_queries();
     ring.advance();
     hide(scores, tile, block);
     exponentiate(scores, rows, factor, map, block);
@@ -240,6 +268,7 @@ struct Consumer {
       hopper::wgmma_wait<1>();
       hopper::pin(scores);
       release(keys);
+      if (!kQueriesInRegisters && i + 1 == num_blocks) release_queries();
       hide(scores, tile, block);
       const bool rescales = exponentiate(scores, rows, factor, map, block);
       hopper::wgmma_wait<0>();

@@ -4,7 +4,8 @@
 
 #include "kernels/block_sparse_attention/sm90/kernel.cuh"
 #include "kernels/block_sparse_attention/sm90/launch.h"
-#include "kernels/hopper/check_cuda.cuh"
+#include "kernels/device/check.cuh"
+#include "kernels/hopper/dependent_launch.cuh"
 
 namespace seer::sm90 {
 
@@ -15,11 +16,10 @@ void launch_attention(const Arguments& arguments, int num_thread_blocks, CUstrea
   auto* const kernel = &attention_kernel<T, kBlock, kHeadDim, kWantsMap>;
   constexpr int kBytes = sizeof(SharedStorage<kBlock, kHeadDim>);
   static_assert(kBytes <= 227 * 1024, "a thread block's shared memory");
-  hopper::check_cuda(
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
-      "cudaFuncSetAttribute");
-  kernel<<<num_thread_blocks, Plan<kBlock, kHeadDim>::kThreads, kBytes, stream>>>(arguments);
-  hopper::check_launch("attention_kernel");
+  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes),
+             "cudaFuncSetAttribute");
+  hopper::launch_dependent("attention_kernel", kernel, num_thread_blocks,
+                           Plan<kBlock, kHeadDim>::kThreads, kBytes, stream, arguments);
 }
 
 }  // namespace seer::sm90

@@ -31,16 +31,20 @@ struct RowState {
   float reference[2] = {-INFINITY, -INFINITY};
   float sum[2] = {0, 0};  // this thread's columns
 
-  // Takes the largest scores of the next tile, of whole rows. Returns whether this warp must rescale, and by what.
-  __device__ __forceinline__ bool update(const float (&largest)[2], float (&factor)[2]) {
-    const bool grows[2] = {largest[0] > reference[0] + kSlack, largest[1] > reference[1] + kSlack};
-    if (!__any_sync(~0u, grows[0] || grows[1])) return false;
+  // Takes the largest of this thread's scores in the next tile. Where none of the warp's grows past its row's reference,
+  // the threads of a row need not know each other's. Returns whether this warp must rescale its sums, and by what.
+  __device__ __forceinline__ bool update(const float (&own_largest)[2], float (&factor)[2]) {
+    if (!__any_sync(~0u, own_largest[0] > reference[0] + kSlack ||
+                             own_largest[1] > reference[1] + kSlack)) {
+      return false;
+    }
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
+      const float largest = quad_max(own_largest[i]);
       factor[i] = 1;
-      if (!grows[i]) continue;
-      factor[i] = exp2_approx(reference[i] - largest[i]);
-      reference[i] = largest[i];
+      if (!(largest > reference[i] + kSlack)) continue;
+      factor[i] = exp2_approx(reference[i] - largest);
+      reference[i] = largest;
       sum[i] *= factor[i];
     }
     return true;

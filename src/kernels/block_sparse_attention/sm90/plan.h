@@ -21,12 +21,17 @@ struct Plan {
   static constexpr int kWarpgroupsInGroup = kBlock / 64;
   static constexpr int kConsumers = kGroups * kWarpgroupsInGroup;
   static constexpr int kThreads = 128 * (1 + kConsumers);
-  static constexpr int kProducerRegisters = kBlock == 64 ? 32 : 40;
-  static constexpr int kConsumerRegisters = kBlock == 64 ? 160 : 232;
+  // A thread block starts with as many registers as its threads share evenly; what the producer does not need goes to the
+  // consumers' accumulators.
+  static constexpr int kStartRegisters = 65536 / kThreads / 8 * 8;
+  static constexpr int kProducerRegisters = 56;
+  static constexpr int kConsumerRegisters =
+      (kStartRegisters * (1 + kConsumers) - kProducerRegisters) / kConsumers / 8 * 8;
 
   static constexpr int kTileBytes = kBlock * kHeadDim * 2;  // of queries, keys or values
-  static constexpr int kSharedBytes = 227 * 1024 - 2048;    // less what barriers and lists take
-  static constexpr int kFittingSlots = (kSharedBytes / kGroups - kTileBytes) / kTileBytes;
+  static constexpr int kSharedBytes = 227 * 1024 - 2048;    // less what barriers and messages take
+  static constexpr int kFittingSlots =
+      kSharedBytes / kGroups / kTileBytes - 1;  // beside the queries
   static constexpr int kSlots = kFittingSlots < 8 ? kFittingSlots : 8;
   static_assert(kSlots >= 3, "a key tile, a value tile, and one on its way");
 };
