@@ -18,12 +18,19 @@ namespace {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
-constexpr std::size_t kMostSharedBytes = 227 * 1024;  // of a thread block on compute capability 9.0
+constexpr std::size_t kMostSharedBytes =
+    227 * 1024;  // of a thread block on compute capability 9.0
 
-// What of the parameters the rows share.
-struct Alignment {
-  bool scores;  // four scores can be read as one
-  bool mask;    // four bytes of the mask can be written as one
+// What of the parameters is the same for all rows, and how they can be read.
+struct RowPlan {
+  std::int64_t rows;
+  int heads, num_q_blocks, num_kv_blocks;
+  int visible_of_first;
+  int sink, local;
+  int first_dense_row;
+  selection::RuleValues values;
+  bool are_scores_aligned;  // four can be read as one
+  bool is_mask_aligned;
 };
 
 __device__ __forceinline__ void load_four(const float* from, float (&scores)[4]) {
@@ -42,32 +49,16 @@ __device__ __forceinline__ float widened(__nv_bfloat16 score) {
   return __bfloat162float(score);
 }
 
-__device__ __forceinline__ std::uint32_t key_of(float score, SelectionRule rule) {
-  if (rule == SelectionRule::kTopBlocks) return selection::key_of_score(score);
+template <SelectionRule kRule>
+__device__ __forceinline__ std::uint32_t key_of(float score) {
+  if constexpr (kRule == SelectionRule::kTopBlocks) return selection::key_of_score(score);
   const std::uint32_t key = selection::key_of_probability(score);
-  return rule == SelectionRule::kMass ? min(key, selection::kKeyOfLargestFloat) : key;
+  return kRule == SelectionRule::kMass ? min(key, selection::kKeyOfLargestFloat) : key;
 }
 
-struct RowTask {
-  const SelectBlocksParams& params;
-  selection::RowEnds ends;
-  std::uint8_t* mask;
-  Alignment alignment;
-};
-
-template <typename Row>
-__device__ __forceinline__ void select(const RowTask& task, const Row& row) {
-  const SelectBlocksParams& params = task.params;
-  const selection::Cutoff cutoff = selection::cutoff_of(
-      row, params.rule, task.ends.visible,
-      static_cast<int>(min(params.top_blocks, std::int64_t{0x7fffffff})),
-      static_cast<float>(params.threshold), params.mass);
-  selection::write_row(row, cutoff, task.ends, task.mask, static_cast<int>(params.num_kv_blocks),
-                       task.alignment.mask);
-}
-
-template <int kPerLane, typename T>
-__device__ __forceinline__ void select_in_registers(const RowTask& task, const T* scores) {
+template <SelectionRule kRule, int kPerLane, typename T>
+__device__ __forceinline__ void select_in_registers(const RowPlan& plan, const T* scores,
+                                                    const selection::MaskRow& mask) {
   const int lane = static_cast<int>(threadIdx.x % 32);
   selection::RegisterRow<kPerLane> row;
 #pragma unroll
@@ -75,97 +66,131 @@ __device__ __forceinline__ void select_in_registers(const RowTask& task, const T
     const int place = r * 32 + 4 * lane;
     float four[4] = {};
     // Four that end in the row can be read as one even where the row sees fewer.
-    if (task.alignment.scores && place < task.ends.visible) {
+    if (plan.are_scores_aligned && place < mask.visible) {
       load_four(scores + place, four);
     } else {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        if (place + i < task.ends.visible) four[i] = widened(scores[place + i]);
+        if (place + i < mask.visible) four[i] = widened(scores[place + i]);
       }
     }
 #pragma unroll
     for (int i = 0; i < 4; ++i)
-      row.keys[r + i] = place + i < task.ends.visible ? key_of(four[i], task.params.rule) : 0u;
+      row.keys[r + i] = place + i < mask.visible ? key_of<kRule>(four[i]) : 0u;
   }
-  select(task, row);
+  selection::select_row<kRule>(row, plan.values, mask);
 }
 
 // Where the keys of rows that do not fit the registers lie.
 enum class LongRows { kNone, kShared, kGlobal };
 
-template <typename T, int kMostPerLane, LongRows kLongRows>
+template <typename T, SelectionRule kRule, int kMostPerLane, LongRows kLongRows>
 __global__ void __launch_bounds__(kThreads)
-    select_blocks_kernel(const SelectBlocksParams params, const Alignment alignment) {
-  const std::int64_t position = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
-  if (position >= params.batch * params.heads * params.num_q_blocks) return;
-  const std::int64_t of_all_heads = position / params.num_q_blocks;
-  const SelectionRow at = {of_all_heads / params.heads, of_all_heads % params.heads,
-                           position % params.num_q_blocks};
-  const auto length = static_cast<int>(params.num_kv_blocks);
+    select_blocks_kernel(const SelectBlocksParams params, const RowPlan plan) {
+  const std::int64_t index = static_cast<std::int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
+  if (index >= plan.rows) return;
+  const int q_block = static_cast<int>(index % plan.num_q_blocks);
+  const std::int64_t of_all_heads = index / plan.num_q_blocks;
   const int visible =
-      selection::visible_blocks(at.q_block, params.block_size, params.q_len, params.kv_len);
-  std::uint8_t* mask = params.mask + position * params.num_kv_blocks;
-  if (params.rule == SelectionRule::kAll || visible == 0 ||
-      at.q_block >= params.num_q_blocks - params.dense_rows) {
-    selection::write_dense_row(visible, mask, length, alignment.mask);
-    return;
+      selection::visible_blocks(q_block, plan.visible_of_first, plan.num_kv_blocks);
+  const selection::MaskRow mask{.bytes = params.mask + index * plan.num_kv_blocks,
+                                .length = plan.num_kv_blocks,
+                                .is_aligned = plan.is_mask_aligned,
+                                .visible = visible,
+                                .sink = min(plan.sink, visible),
+                                .local = min(plan.local, visible)};
+  if (kRule == SelectionRule::kAll || q_block >= plan.first_dense_row || visible == 0)
+    return mask.keep_visible();
+  if constexpr (kRule != SelectionRule::kAll) {
+    const T* scores = static_cast<const T*>(params.scores) +
+                      of_all_heads / plan.heads * params.scores_strides.batch +
+                      of_all_heads % plan.heads * params.scores_strides.head +
+                      q_block * params.scores_strides.row;
+    if (visible <= 128) return select_in_registers<kRule, 4>(plan, scores, mask);
+    if (kMostPerLane == 16 || visible <= 512)
+      return select_in_registers<kRule, 16>(plan, scores, mask);
+    if constexpr (kMostPerLane == 64) {
+      if (visible <= 1024) return select_in_registers<kRule, 32>(plan, scores, mask);
+      if (kLongRows == LongRows::kNone || visible <= 2048)
+        return select_in_registers<kRule, 64>(plan, scores, mask);
+    }
+    if constexpr (kLongRows == LongRows::kShared) {
+      extern __shared__ std::uint32_t keys_of_block[];
+      std::uint32_t* keys = keys_of_block + threadIdx.x / 32 * plan.num_kv_blocks;
+      for (int place = static_cast<int>(threadIdx.x % 32); place < visible; place += 32)
+        keys[place] = key_of<kRule>(widened(scores[place]));
+      __syncwarp();
+      const auto key_at = [keys](int place) { return keys[place]; };
+      selection::select_row<kRule>(selection::MemoryRow<decltype(key_at)>{key_at, visible},
+                                   plan.values, mask);
+    } else if constexpr (kLongRows == LongRows::kGlobal) {
+      const auto key_at = [scores](int place) { return key_of<kRule>(widened(scores[place])); };
+      selection::select_row<kRule>(selection::MemoryRow<decltype(key_at)>{key_at, visible},
+                                   plan.values, mask);
+    }
   }
-  const T* scores = static_cast<const T*>(params.scores) + at.batch * params.scores_strides.batch +
-                    at.head * params.scores_strides.head + at.q_block * params.scores_strides.row;
-  const auto blocks_of = [visible](std::int64_t count) {
-    return static_cast<int>(min(count, static_cast<std::int64_t>(visible)));
-  };
-  const RowTask task{params, {visible, blocks_of(params.sink), blocks_of(params.local)}, mask,
-                     alignment};
-  if (visible <= 128) return select_in_registers<4>(task, scores);
-  if (kMostPerLane == 16 || visible <= 512) return select_in_registers<16>(task, scores);
-  if constexpr (kMostPerLane == 64) {
-    if (visible <= 1024) return select_in_registers<32>(task, scores);
-    if (kLongRows == LongRows::kNone || visible <= 2048)
-      return select_in_registers<64>(task, scores);
+}
+
+int as_int(std::int64_t count) {
+  return static_cast<int>(std::clamp<std::int64_t>(count, 0, 0x7fffffff));
+}
+
+template <typename T>
+RowPlan plan_of(const SelectBlocksParams& params) {
+  const Strides& strides = params.scores_strides;
+  const bool are_fours = params.num_kv_blocks % 4 == 0;
+  return {.rows = params.batch * params.heads * params.num_q_blocks,
+          .heads = as_int(params.heads),
+          .num_q_blocks = as_int(params.num_q_blocks),
+          .num_kv_blocks = as_int(params.num_kv_blocks),
+          .visible_of_first = static_cast<int>(
+              visible_of_first(params.q_len, params.kv_len, params.block_size)),
+          .sink = as_int(params.sink),
+          .local = as_int(params.local),
+          .first_dense_row = as_int(params.num_q_blocks - params.dense_rows),
+          .values = {.top_blocks = as_int(params.top_blocks),
+                     .threshold = static_cast<float>(params.threshold),
+                     .mass = params.mass},
+          .are_scores_aligned = are_fours &&
+                                std::bit_cast<std::uintptr_t>(params.scores) % (4 * sizeof(T)) == 0 &&
+                                strides.batch % 4 == 0 && strides.head % 4 == 0 &&
+                                strides.row % 4 == 0,
+          .is_mask_aligned = are_fours && std::bit_cast<std::uintptr_t>(params.mask) % 4 == 0};
+}
+
+template <typename T, SelectionRule kRule>
+void launch(const SelectBlocksParams& params, CUstream_st* stream) {
+  const RowPlan plan = plan_of<T>(params);
+  auto kernel = &select_blocks_kernel<T, kRule, 16, LongRows::kNone>;
+  std::size_t shared_bytes = 0;
+  if constexpr (kRule != SelectionRule::kAll) {
+    if (plan.num_kv_blocks > 512) kernel = &select_blocks_kernel<T, kRule, 64, LongRows::kNone>;
+    if (plan.num_kv_blocks > 2048) {
+      shared_bytes = kWarps * sizeof(std::uint32_t) * static_cast<std::size_t>(plan.num_kv_blocks);
+      if (shared_bytes <= kMostSharedBytes) {
+        kernel = &select_blocks_kernel<T, kRule, 64, LongRows::kShared>;
+        check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                        static_cast<int>(shared_bytes)),
+                   "cudaFuncSetAttribute");
+      } else {
+        kernel = &select_blocks_kernel<T, kRule, 64, LongRows::kGlobal>;
+        shared_bytes = 0;
+      }
+    }
   }
-  const SelectionRule rule = params.rule;
-  if constexpr (kLongRows == LongRows::kShared) {
-    extern __shared__ std::uint32_t keys_of_block[];
-    std::uint32_t* keys = keys_of_block + threadIdx.x / 32 * length;
-    for (int place = static_cast<int>(threadIdx.x % 32); place < visible; place += 32)
-      keys[place] = key_of(widened(scores[place]), rule);
-    __syncwarp();
-    const auto key_at = [keys](int place) { return keys[place]; };
-    select(task, selection::MemoryRow<decltype(key_at)>{key_at, visible});
-  } else if constexpr (kLongRows == LongRows::kGlobal) {
-    const auto key_at = [scores, rule](int place) { return key_of(widened(scores[place]), rule); };
-    select(task, selection::MemoryRow<decltype(key_at)>{key_at, visible});
-  }
+  kernel<<<static_cast<unsigned>(ceil_div(plan.rows, std::int64_t{kWarps})), kThreads, shared_bytes,
+           stream>>>(params, plan);
+  check_launch("select_blocks_kernel");
 }
 
 template <typename T>
 void launch(const SelectBlocksParams& params, CUstream_st* stream) {
-  const std::uintptr_t address = std::bit_cast<std::uintptr_t>(params.scores);
-  const Strides& strides = params.scores_strides;
-  const Alignment alignment{
-      .scores = address % (4 * sizeof(T)) == 0 && strides.batch % 4 == 0 && strides.head % 4 == 0 &&
-                strides.row % 4 == 0 && params.num_kv_blocks % 4 == 0,
-      .mask = std::bit_cast<std::uintptr_t>(params.mask) % 4 == 0 && params.num_kv_blocks % 4 == 0};
-  auto kernel = &select_blocks_kernel<T, 16, LongRows::kNone>;
-  std::size_t shared_bytes = 0;
-  if (params.num_kv_blocks > 512) kernel = &select_blocks_kernel<T, 64, LongRows::kNone>;
-  if (params.num_kv_blocks > 2048) {
-    shared_bytes = kWarps * sizeof(std::uint32_t) * static_cast<std::size_t>(params.num_kv_blocks);
-    if (shared_bytes <= kMostSharedBytes) {
-      kernel = &select_blocks_kernel<T, 64, LongRows::kShared>;
-      check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                      static_cast<int>(shared_bytes)),
-                 "cudaFuncSetAttribute");
-    } else {
-      kernel = &select_blocks_kernel<T, 64, LongRows::kGlobal>;
-      shared_bytes = 0;
-    }
+  switch (params.rule) {
+    case SelectionRule::kAll: return launch<T, SelectionRule::kAll>(params, stream);
+    case SelectionRule::kTopBlocks: return launch<T, SelectionRule::kTopBlocks>(params, stream);
+    case SelectionRule::kThreshold: return launch<T, SelectionRule::kThreshold>(params, stream);
+    case SelectionRule::kMass: return launch<T, SelectionRule::kMass>(params, stream);
   }
-  const std::int64_t rows = params.batch * params.heads * params.num_q_blocks;
-  kernel<<<static_cast<unsigned>(ceil_div(rows, std::int64_t{kWarps})), kThreads, shared_bytes,
-           stream>>>(params, alignment);
-  check_launch("select_blocks_kernel");
 }
 
 }  // namespace

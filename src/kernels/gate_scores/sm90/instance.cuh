@@ -7,20 +7,30 @@
 
 namespace seer::sm90 {
 
-template <int kRows, int kPerBlock, int kWidth>
-void launch_gate_scores(const SelectGateBlocksParams& params, const GateScoresSchedule& schedule,
-                        float* workspace, int workspace_stride, CUstream_st* stream) {
-  using Layout = ScoresLayout<kRows, kPerBlock, kWidth>;
-  const auto kernel = params.selection.mask != nullptr
-                          ? &gate_scores_kernel<kRows, kPerBlock, kWidth, true>
-                          : &gate_scores_kernel<kRows, kPerBlock, kWidth, false>;
-  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  Layout::kSharedBytes),
-             "cudaFuncSetAttribute");
-  kernel<<<static_cast<unsigned>(schedule.num_multiprocessors * kScoresBlocksOfMultiprocessor),
-           kScoresThreads, Layout::kSharedBytes, stream>>>(params, schedule, workspace,
-                                                           workspace_stride);
+template <int kRows, int kRanks, int kWidth, ScoresOutput kOutput>
+void launch_gate_scores_output(const CUtensorMap_st& k_reps, const GateScoresPlan& plan,
+                               CUstream_st* stream) {
+  constexpr int kSharedBytes = sizeof(ScoresStorage<kRows, kRanks, kWidth>);
+  const auto kernel = &gate_scores_kernel<kRows, kRanks, kWidth, kOutput>;
+  check_cuda(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kSharedBytes),
+      "cudaFuncSetAttribute");
+  kernel<<<static_cast<unsigned>(plan.num_multiprocessors * kScoresBlocksOfMultiprocessor),
+           kScoresThreads, kSharedBytes, stream>>>(k_reps, plan);
   check_launch("gate_scores_kernel");
+}
+
+template <int kRows, int kRanks, int kWidth>
+void launch_gate_scores(ScoresOutput output, const CUtensorMap_st& k_reps,
+                        const GateScoresPlan& plan, CUstream_st* stream) {
+  const auto launch = output == ScoresOutput::kLogits
+                          ? &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kLogits>
+                      : output == ScoresOutput::kTopBlocks
+                          ? &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kTopBlocks>
+                      : output == ScoresOutput::kThreshold
+                          ? &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kThreshold>
+                          : &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kMass>;
+  launch(k_reps, plan, stream);
 }
 
 }  // namespace seer::sm90
