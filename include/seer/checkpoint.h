@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/TensorOptions.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -37,11 +38,13 @@ class Checkpoint {
   // A view of the mapped file (no copy; it keeps the mapping alive and must not be written to). F32, F16 and BF16; other
   // types are an error. The format does not align its data: where they are unaligned for their type, this is a copy.
   at::Tensor view(std::string_view name) const;
-  // A tensor of its own in `dtype` (float32, bfloat16, float16), which must have `shape`. The pages of the file that it
-  // was read from are released piece by piece, so that loading does not hold the weights twice. Views stay valid: what
-  // is read through them later comes from the file again.
-  at::Tensor load(std::string_view name, at::IntArrayRef shape, at::ScalarType dtype) const;
-  // The same into a contiguous tensor on the CPU, such as some rows of a larger one.
+  // A tensor of its own of dtype float32, bfloat16 or float16, on the CPU or a GPU; it must have `shape`. The pages of
+  // the file that it was read from are released piece by piece, so that loading does not hold the weights twice, and
+  // those of a GPU never whole in the memory of the CPU. Views stay valid: what is read through them later comes from
+  // the file again.
+  at::Tensor load(std::string_view name, at::IntArrayRef shape,
+                  const at::TensorOptions& options) const;
+  // The same into a contiguous tensor, such as some rows of a larger one.
   void load_into(std::string_view name, const at::Tensor& out) const;
 
  private:

@@ -38,12 +38,12 @@ struct EvalOptions {
   EvalTask task = EvalTask::kPerplexity;
   std::vector<std::string> policies = {"dense"};  // text, as in seer/sparse_attention.h
   std::vector<std::int64_t> contexts = {8192};    // tokens
-  std::int64_t samples = 8;      // of each context: windows, or retrieval documents
-  std::int64_t needles = 4;      // in a retrieval document
-  bool measure_recall = true;    // its time is not in the samples' seconds
-  std::int64_t block_size = 64;  // of policies without gates
-  std::int64_t min_context = 0;  // below it every policy is dense
-  std::int64_t prefill_chunk = kDefaultPrefillChunk;
+  std::int64_t samples = 8;                   // of each context: windows, or retrieval documents
+  std::int64_t needles = 4;                   // in a retrieval document
+  bool measure_recall = true;                 // its time is not in the samples' seconds
+  std::int64_t block_size = 64;               // of policies without gates
+  std::int64_t min_context = 0;               // below it every policy is dense
+  std::optional<std::int64_t> prefill_chunk;  // as in ScoreOptions
   std::uint64_t seed = 0;  // of retrieval documents, rows of recall and the policy `random`
 };
 

@@ -13,6 +13,7 @@
 
 #include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -156,6 +157,8 @@ class GateSet {
   // Draws all parameters from one generator of its own: the same seed, the same bits.
   void initialise(GateInit init, std::uint64_t seed);
   void set_requires_grad(bool requires_grad);
+  // Moves all parameters to the device, in place: tensors that a design or an optimizer holds move along.
+  void to(c10::Device device);
   // Names as in files: "model.layers.3.self_attn.attn_gate.mask_linear_k.weight". Layer by layer.
   std::vector<GateParameter> parameters() const;
   std::int64_t parameter_count() const;

@@ -43,7 +43,8 @@ struct GenerateOptions {
   SamplingOptions sampling;
   std::int64_t max_new_tokens = 256;
   std::vector<std::string> stop;  // generation ends before the first of these in the text
-  std::int64_t prefill_chunk = kDefaultPrefillChunk;
+  // Tokens of a prompt that run at once; absent: Model::prefill_chunk().
+  std::optional<std::int64_t> prefill_chunk = std::nullopt;
 };
 
 enum class FinishReason { kEndToken, kStopString, kMaxNewTokens, kContextFull, kInterrupted };

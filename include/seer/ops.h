@@ -43,15 +43,15 @@ namespace seer {
 // Attention over the key blocks that `block_mask` keeps.
 //   block_mask  bool [batch | 1, num_q_heads | num_kv_heads | 1, ceil(q_len / block_size),
 //               ceil(kv_len / block_size)]; with is_causal, keys after the query are hidden also
-//               inside a kept block
+//               inside a kept block. Absent: every block is kept, which is dense attention
 //   scale       multiplies q.k before the softmax; 1 / sqrt(head_dim) when absent
 // Returns (out, lse); out has the shape and dtype of q, and its memory layout where q is
 // non-overlapping and dense (else it is contiguous). Keys and values of blocks that are not kept
 // are never read.
 std::tuple<at::Tensor, at::Tensor> block_sparse_attention(
-    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& block_mask,
-    std::int64_t block_size = 64, bool is_causal = true,
-    std::optional<double> scale = std::nullopt);
+    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const std::optional<at::Tensor>& block_mask, std::int64_t block_size = 64,
+    bool is_causal = true, std::optional<double> scale = std::nullopt);
 
 // Dense attention that also returns, for each pair of a query block and a key block, the maximum
 // softmax probability inside it: the teacher of the attention gates. Returns (out, lse, block_map);

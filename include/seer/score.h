@@ -14,11 +14,12 @@
 namespace seer {
 
 struct ScoreOptions {
-  std::vector<std::int64_t> positions;                // from 0; those to report on. Empty: the last
-  std::int64_t prefill_chunk = kDefaultPrefillChunk;  // tokens that run through the model at once
-  std::function<void()> between_chunks;               // may throw, to give up
-  Attention* attention = nullptr;                     // how the layers attend; null: densely
-  bool likelihood = true;  // false: no nll_mean, and logits at the positions alone
+  std::vector<std::int64_t> positions;  // from 0; those to report on. Empty: the last
+  // Tokens that run through the model at once; absent: Model::prefill_chunk().
+  std::optional<std::int64_t> prefill_chunk;
+  std::function<void()> between_chunks;  // may throw, to give up
+  Attention* attention = nullptr;        // how the layers attend; null: densely
+  bool likelihood = true;                // false: no nll_mean, and logits at the positions alone
 };
 
 // The logits after the tokens up to and including `position`.

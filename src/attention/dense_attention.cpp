@@ -1,15 +1,15 @@
 #include "attention/dense_attention.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/_scaled_dot_product_flash_attention.h>
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/logaddexp.h>
-#include <ATen/ops/ones.h>
 
 #include <cstdint>
+#include <optional>
 #include <tuple>
 
-#include "base/ceil_div.h"
 #include "seer/ops.h"
 
 namespace seer {
@@ -18,6 +18,11 @@ namespace {
 // (out, natural lse) of LibTorch's attention; k has the heads of q.
 std::tuple<at::Tensor, at::Tensor> flash(const at::Tensor& q, const at::Tensor& k,
                                          const at::Tensor& v, bool is_causal) {
+  if (q.is_cuda()) {
+    const auto results =
+        at::_scaled_dot_product_flash_attention(q, k, v, /*dropout_p=*/0.0, is_causal);
+    return {std::get<0>(results), std::get<1>(results)};
+  }
   return at::_scaled_dot_product_flash_attention_for_cpu(q, k, v, /*dropout_p=*/0.0, is_causal);
 }
 
@@ -31,12 +36,7 @@ at::Tensor decode_attention(const at::Tensor& q, const at::Tensor& k, const at::
 }
 
 at::Tensor seer_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  constexpr std::int64_t kBlockSize = 64;
-  const std::int64_t q_blocks = ceil_div(q.size(2), kBlockSize);
-  const std::int64_t kv_blocks = ceil_div(k.size(2), kBlockSize);
-  const at::Tensor every_block =
-      at::ones({1, 1, 1, kv_blocks}, at::kBool).expand({1, 1, q_blocks, kv_blocks});
-  return std::get<0>(block_sparse_attention(q, k, v, every_block, kBlockSize, /*is_causal=*/true));
+  return std::get<0>(block_sparse_attention(q, k, v, /*block_mask=*/std::nullopt));
 }
 
 // The keys before the queries are all visible, the others make a square: two attentions without a mask tensor, joined

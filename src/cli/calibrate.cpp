@@ -53,6 +53,7 @@ int calibrate(const CalibrateFlags& flags) {
     throw std::invalid_argument("--gates is missing: expected an adapter's folder");
   }
   GateSet gates = GateSet::load(flags.gates, config);
+  gates.to(device_of(flags.model.device));
   const Tokenizer tokenizer = Tokenizer::load(folder);
   TokenStream stream = load_text(flags.text, tokenizer, config);
   CalibrationOptions options = calibration_options(flags.calibration, config, flags.context,

@@ -192,7 +192,11 @@ int distill(DistillFlags flags) {
   GateSet gates(gate_config_of(flags, config), config);
 
   if (flags.dry_run) {
-    std::cout << distill_plan_text(config, gates, flags.options, flags.model.dtype) << std::flush;
+    const c10::Device device = device_of(flags.model.device);
+    std::cout << distill_plan_text(
+                     config, gates, flags.options,
+                     at::TensorOptions(dtype_of(flags.model.dtype, device)).device(device))
+              << std::flush;
     return kExitDone;
   }
   if (flags.text.paths.empty()) {
@@ -216,6 +220,7 @@ int distill(DistillFlags flags) {
   const Checkpoint checkpoint = Checkpoint::open(folder);
   const Model model = load_model(flags.model, config, checkpoint, flags.options.stream_layers);
   gates.initialise(init, flags.data.seed);
+  gates.to(model.options().device);
   std::optional<DistillProgress> last;
   {
     Distiller distiller(model, gates, *data, flags.options);

@@ -175,7 +175,8 @@ int generate(const GenerateFlags& flags) {
   // Before the weights, which may take minutes to load.
   std::optional<ChatTemplate> chat;
   if (flags.chat) chat = ChatTemplate::load(folder);
-  const Sparse sparse(flags.sparse, config, flags.options.sampling.seed);
+  const Sparse sparse(flags.sparse, config, device_of(flags.model.device),
+                      flags.options.sampling.seed);
   const Model model = load_model(flags.model, config, Checkpoint::open(folder));
   watch_for_interrupt();
   Generator generator(model, tokenizer ? &*tokenizer : nullptr, sparse.attention());

@@ -54,6 +54,7 @@ std::vector<BlockMaps> maps_of(const PlotFlags& flags) {
   }
   BlockMapOptions options;
   for (const std::string& head : flags.heads) options.heads.push_back(parse_head(head));
+  check_model_flags(flags.model);
   const std::filesystem::path folder = resolve_model(flags.model.model);
   const ModelConfig config = read_model_config(folder);
   const Tokenizer tokenizer = Tokenizer::load(folder);
@@ -65,7 +66,10 @@ std::vector<BlockMaps> maps_of(const PlotFlags& flags) {
                                 ": the text has " + std::to_string(size) + " tokens");
   }
   std::optional<GateSet> gates;
-  if (!flags.gates.empty()) gates.emplace(GateSet::load(flags.gates, config));
+  if (!flags.gates.empty()) {
+    gates.emplace(GateSet::load(flags.gates, config));
+    gates->to(device_of(flags.model.device));
+  }
   if (!flags.policy.empty()) {
     options.policy = flags.policy;
   } else {

@@ -61,7 +61,7 @@ int score(const ScoreFlags& flags) {
   // First, since a folder without it is none of a model.
   const ModelConfig config = read_model_config(folder);
   const std::vector<std::vector<TokenId>> sequences = sequences_of(flags, folder);
-  const Sparse sparse(flags.sparse, config);
+  const Sparse sparse(flags.sparse, config, device_of(flags.model.device));
   const Model model = load_model(flags.model, config, Checkpoint::open(folder));
   watch_for_interrupt();
   const ScoreOptions options{.positions = flags.positions,

@@ -35,11 +35,13 @@ std::string default_policy(const GateSet& gates) {
   return gates.config().calibration.empty() ? "gate:ratio=0.1" : "gate:density=0.1";
 }
 
-Sparse::Sparse(const SparseFlags& flags, const ModelConfig& model, std::uint64_t seed) {
+Sparse::Sparse(const SparseFlags& flags, const ModelConfig& model, c10::Device device,
+               std::uint64_t seed) {
   if (!flags.gates.empty()) gates_.emplace(GateSet::load(flags.gates, model));
   std::string policy = flags.policy;
   if (policy.empty() && gates_) policy = default_policy(*gates_);
   if (policy.empty()) return;
+  if (gates_) gates_->to(device);
   SparseAttentionOptions options;
   options.min_context = flags.min_context;
   options.seed = seed;

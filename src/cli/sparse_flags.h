@@ -26,8 +26,9 @@ std::string default_policy(const GateSet& gates);
 // What the flags ask for.
 class Sparse {
  public:
-  // Loads the gates and checks the policy. Throws std::invalid_argument and std::runtime_error.
-  Sparse(const SparseFlags& flags, const ModelConfig& model, std::uint64_t seed = 0);
+  // Loads the gates to the model's device and checks the policy. Throws std::invalid_argument and std::runtime_error.
+  Sparse(const SparseFlags& flags, const ModelConfig& model, c10::Device device,
+         std::uint64_t seed = 0);
 
   // Null where neither gates nor a policy were named: dense.
   SparseAttention* attention() const { return attention_.get(); }

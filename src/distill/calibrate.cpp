@@ -1,6 +1,7 @@
 #include "seer/calibrate.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/bincount.h>
 #include <ATen/ops/log2.h>
 #include <ATen/ops/masked_select.h>
 #include <ATen/ops/softmax.h>
@@ -30,9 +31,10 @@ class ProbabilityCounts {
                                 .clamp(0, kBins - 1)
                                 .floor()
                                 .to(at::kLong)
-                                .contiguous();
-    const auto* bin = bins.const_data_ptr<std::int64_t>();
-    for (std::int64_t i = 0; i < bins.numel(); ++i) ++counts_[static_cast<std::size_t>(bin[i])];
+                                .view(-1);
+    const at::Tensor counts = at::bincount(bins, /*weights=*/{}, kBins).cpu();
+    const auto* count = counts.const_data_ptr<std::int64_t>();
+    for (std::size_t bin = 0; bin < counts_.size(); ++bin) counts_[bin] += count[bin];
   }
 
   // The least threshold with at most `count` probabilities above it.
@@ -68,7 +70,7 @@ class CountingAttention final : public Attention {
         gate.block_logits(gate.query_representatives(call.q_before_rope, 0),
                           gate.key_representatives(call.k_before_rope, 0), grid.q_len, grid.kv_len);
     const at::Tensor ends = grid.ends_mask(1, 1);
-    const at::Tensor between = grid.visible_mask() & ends.logical_not();
+    const at::Tensor between = (grid.visible_mask() & ends.logical_not()).to(logits.device());
     counts.add(at::masked_select(at::softmax(logits, -1), between));
     forced += ends.sum().item<std::int64_t>() * logits.size(1);
     return dense_attention(call.q, call.k, call.v, AttentionBackend::kSeer);
@@ -117,7 +119,7 @@ CalibrationTable calibrate_gates(const Model& model, const GateSet& gates, const
   for (const std::int64_t length : options.lengths) {
     CountingAttention attention(gates);
     for (std::int64_t i = 0; i < sequences_of(length); ++i) {
-      KvCache cache = KvCache::one_layer(model.config(), length, model.options().dtype);
+      KvCache cache = KvCache::one_layer(model.config(), length, model.options().tensors());
       model.forward(at::tensor(data.sequence(i, length), at::kLong).unsqueeze(0), cache,
                     &attention);
       if (options.on_progress) options.on_progress(++done, total);

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/stack.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
@@ -13,6 +14,25 @@
 #include "seer/ops.h"
 
 namespace seer {
+namespace {
+
+// Of float64 numbers on one device, which is asked once.
+std::vector<double> values_of(const std::vector<at::Tensor>& numbers) {
+  if (numbers.empty()) return {};
+  const at::Tensor together = at::stack(numbers).cpu();
+  const auto* const data = together.const_data_ptr<double>();
+  return {data, data + together.numel()};
+}
+
+void require_finite(std::size_t layer, double loss) {
+  if (std::isfinite(loss)) return;
+  throw std::runtime_error(
+      fmt::format("layer {}: the gate's loss is {}: the weights of the model or of the gate are "
+                  "damaged, or the learning rate is too high",
+                  layer, loss));
+}
+
+}  // namespace
 
 DistillAttention::DistillAttention(const GateSet& gates, const DistillOptions& options,
                                    double weight)
@@ -53,15 +73,21 @@ void DistillAttention::learn(const AttentionCall& call, const at::Tensor& block_
   const at::Tensor loss = gate_loss(logits, target, options_.loss);
 
   const auto layer = static_cast<std::size_t>(call.layer);
-  losses_.at(layer) = loss.item<double>();
-  if (!std::isfinite(losses_[layer])) {
-    throw std::runtime_error(fmt::format(
-        "layer {}: the gate's loss is {}: the weights of the model or of the gate are damaged, or "
-        "the learning rate is too high",
-        layer, losses_[layer]));
-  }
+  losses_.at(layer) = loss.detach().to(at::kDouble);
+  // Asking a GPU would wait for it: losses() looks there.
+  if (loss.is_cpu()) require_finite(layer, loss.item<double>());
   (loss * weight_).backward();
   recalls_.at(layer) = gate_recall(logits.detach(), target, grid, options_.recall_ratio);
+}
+
+std::vector<double> DistillAttention::losses() const {
+  std::vector<double> losses = values_of(losses_);
+  for (std::size_t layer = 0; layer < losses.size(); ++layer) require_finite(layer, losses[layer]);
+  return losses;
+}
+
+std::vector<double> DistillAttention::recalls() const {
+  return values_of(recalls_);
 }
 
 }  // namespace seer

@@ -16,12 +16,12 @@ class DistillAttention final : public Attention {
   // `weight` multiplies the gradients. `gates` must outlive the object.
   DistillAttention(const GateSet& gates, const DistillOptions& options, double weight);
 
-  // Throws std::runtime_error naming the layer where the loss is not finite.
+  // Throws as losses() on the CPU.
   at::Tensor attend(const AttentionCall& call) override;
 
-  // Of each layer.
-  const std::vector<double>& losses() const { return losses_; }
-  const std::vector<double>& recalls() const { return recalls_; }
+  // Of each layer. Waits for the device. losses() throws std::runtime_error naming the layer where it is not finite.
+  std::vector<double> losses() const;
+  std::vector<double> recalls() const;
 
  private:
   void learn(const AttentionCall& call, const at::Tensor& block_map);
@@ -29,7 +29,7 @@ class DistillAttention final : public Attention {
   const GateSet& gates_;
   const DistillOptions& options_;
   double weight_;
-  std::vector<double> losses_, recalls_;
+  std::vector<at::Tensor> losses_, recalls_;  // float64 numbers on the device
 };
 
 }  // namespace seer

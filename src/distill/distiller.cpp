@@ -2,6 +2,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
@@ -143,26 +144,36 @@ struct Distiller::Impl {
     std::vector<Attention*> pointers;
     for (const std::vector<TokenId>& sequence : sequences) {
       tokens.push_back(at::tensor(sequence, at::kLong));
-      caches.push_back(KvCache::one_layer(model.config(), options.context, model.options().dtype));
+      caches.push_back(
+          KvCache::one_layer(model.config(), options.context, model.options().tensors()));
       attentions.push_back(std::make_unique<DistillAttention>(gates, options, weight));
       pointers.push_back(attentions.back().get());
     }
     model.forward_each(tokens, caches, pointers);
     const double share = 1 / static_cast<double>(options.batch_size);
     for (const auto& attention : attentions) {
+      const std::vector<double> losses = attention->losses();
+      const std::vector<double> recalls = attention->recalls();
       for (std::size_t layer = 0; layer < progress.layer_loss.size(); ++layer) {
-        progress.layer_loss[layer] += share * attention->losses()[layer];
-        progress.layer_recall[layer] += share * attention->recalls()[layer];
-        progress.loss += share * options.loss_scale * attention->losses()[layer];
+        progress.layer_loss[layer] += share * losses[layer];
+        progress.layer_recall[layer] += share * recalls[layer];
+        progress.loss += share * options.loss_scale * losses[layer];
       }
     }
   }
 
   // Returns the gradients' norm before clipping.
   double clip() {
-    double squares = 0;
+    std::vector<at::Tensor> sums;
     for (const at::Tensor& value : values) {
-      if (value.grad().defined()) squares += value.grad().square().sum().item<double>();
+      if (value.grad().defined()) sums.push_back(value.grad().square().sum());
+    }
+    double squares = 0;
+    if (!sums.empty()) {
+      const at::Tensor together = at::stack(sums).cpu();  // asks the device once
+      for (std::int64_t i = 0; i < together.numel(); ++i) {
+        squares += static_cast<double>(together.const_data_ptr<float>()[i]);
+      }
     }
     const double norm = std::sqrt(squares);
     if (options.clip_norm > 0 && norm > options.clip_norm) {
@@ -178,7 +189,7 @@ struct Distiller::Impl {
     std::vector<at::Tensor> gradients, steps;
     for (const at::Tensor& value : values) {
       gradients.push_back(value.grad().defined() ? value.grad() : at::zeros_like(value));
-      steps.push_back(at::full({}, static_cast<double>(state.step + 1), at::kFloat));
+      steps.push_back(at::full({}, static_cast<double>(state.step + 1), value.options()));
     }
     at::_fused_adamw_(values, gradients, state.first_moments, state.second_moments,
                       /*max_exp_avg_sqs=*/{}, steps, learning_rate, options.beta1, options.beta2,

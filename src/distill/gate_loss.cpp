@@ -4,8 +4,10 @@
 #include <ATen/core/Reduction.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/mse_loss.h>
+#include <ATen/ops/ones_like.h>
 #include <ATen/ops/smooth_l1_loss.h>
 #include <ATen/ops/softmax.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/xlogy.h>
 
 #include <stdexcept>
@@ -45,15 +47,16 @@ at::Tensor gate_loss(const at::Tensor& logits, const at::Tensor& target, Distill
   throw std::logic_error("gate_loss: unknown loss");
 }
 
-double gate_recall(const at::Tensor& logits, const at::Tensor& target, const BlockGrid& grid,
-                   double ratio) {
+at::Tensor gate_recall(const at::Tensor& logits, const at::Tensor& target, const BlockGrid& grid,
+                       double ratio) {
   const std::int64_t budget = blocks_of_ratio(ratio, grid.kv_blocks()) * grid.block_size;
   const SelectionPolicy policy{
       .source = PolicySource::kGate, .rule = PolicyRule::kBudget, .budget = budget};
   const at::Tensor mask =
       select_blocks(logits, policy.to_string(), grid.q_len, grid.kv_len, grid.block_size);
-  const double total = target.sum().item<double>();
-  return total > 0 ? (target * mask).sum().item<double>() / total : 1.0;
+  const at::Tensor total = target.sum().to(at::kDouble);
+  const at::Tensor kept = (target * mask).sum().to(at::kDouble);
+  return at::where(total > 0, kept / total, at::ones_like(total));
 }
 
 }  // namespace seer

@@ -12,8 +12,9 @@ namespace seer {
 // nothing is visible). Returns a scalar that backward can start from; see DistillLoss.
 at::Tensor gate_loss(const at::Tensor& logits, const at::Tensor& target, DistillLoss loss);
 
-// The share of the target's mass in the blocks that the ratio rule keeps; `grid` is that of these rows.
-double gate_recall(const at::Tensor& logits, const at::Tensor& target, const BlockGrid& grid,
-                   double ratio);
+// The share of the target's mass in the blocks that the ratio rule keeps, 1 where there is none; `grid` is that of these
+// rows. A float64 number, on the device of the logits.
+at::Tensor gate_recall(const at::Tensor& logits, const at::Tensor& target, const BlockGrid& grid,
+                       double ratio);
 
 }  // namespace seer

@@ -1,5 +1,5 @@
 #include <ATen/ops/mm.h>
-#include <ATen/ops/ones.h>
+#include <ATen/ops/randn.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/memory_estimate.h"
+#include "seer/device.h"
 #include "seer/distill_plan.h"
 
 namespace seer {
@@ -24,22 +25,27 @@ double operations_of_a_pass(const ModelConfig& model, std::int64_t length) {
   return products + attention;
 }
 
-// Operations a second of a matrix product in this dtype.
-double measured_speed(at::ScalarType dtype) {
+// Operations a second of a matrix product of this dtype on this device.
+double measured_speed(const at::TensorOptions& tensors) {
   const c10::InferenceMode inference;
-  constexpr std::int64_t kSize = 1024;
+  const bool is_cpu = tensors.device().is_cpu();
+  const std::int64_t size = is_cpu ? 1024 : 8192;
   constexpr double kLeastSeconds = 0.2;
-  const at::Tensor a = at::ones({kSize, kSize}, dtype);
+  // Numbers that differ: a GPU is slower with them than with equal ones.
+  const at::Tensor a = at::randn({size, size}, tensors);
   at::mm(a, a);
+  synchronize(a.device());
   const auto start = std::chrono::steady_clock::now();
   double seconds = 0;
   int runs = 0;
   do {
     at::mm(a, a);
+    synchronize(a.device());
     ++runs;
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   } while (seconds < kLeastSeconds);
-  return 2.0 * kSize * kSize * kSize * runs / seconds;
+  const auto edge = static_cast<double>(size);
+  return 2 * edge * edge * edge * runs / seconds;
 }
 
 std::string gigabytes(double bytes) {
@@ -73,8 +79,9 @@ std::string settings_json(const DistillOptions& options) {
 }
 
 std::string distill_plan_text(const ModelConfig& model, const GateSet& gates,
-                              const DistillOptions& options, const std::string& dtype) {
-  const double element = dtype == "float32" ? 4 : 2;
+                              const DistillOptions& options, const at::TensorOptions& tensors) {
+  const at::ScalarType dtype = tensors.dtype().toScalarType();
+  const auto element = static_cast<double>(at::elementSize(dtype));
   const auto as_double = [](std::int64_t value) { return static_cast<double>(value); };
   const std::int64_t sequences = options.steps * options.batch_size;
   const ParameterCount parameters = count_parameters(model);
@@ -97,7 +104,6 @@ std::string distill_plan_text(const ModelConfig& model, const GateSet& gates,
   const double trained =
       4 * 4 * as_double(gates.parameter_count());  // values, gradients, two moments
   const double operations = as_double(sequences) * operations_of_a_pass(model, options.context);
-  const at::ScalarType type = dtype == "float32" ? at::kFloat : at::kBFloat16;
 
   std::string text;
   text += fmt::format("model            {} ({} parameters)\n", model.name, parameters.total);
@@ -113,7 +119,7 @@ std::string distill_plan_text(const ModelConfig& model, const GateSet& gates,
                       options.stream_layers ? " of one layer and the embedding" : "",
                       gigabytes(rows + cache), gigabytes(maps), gigabytes(trained));
   text += fmt::format("time             {} at the speed of this machine's matrix products in {}\n",
-                      duration(operations / measured_speed(type)), dtype);
+                      duration(operations / measured_speed(tensors)), dtype_name(dtype));
   return text;
 }
 

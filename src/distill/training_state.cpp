@@ -60,12 +60,14 @@ void save_training_state(const TrainingState& state, const std::filesystem::path
   WholeFolder whole(folder, {kTensorsFile, kStateFile});
   const std::vector<StoredTensor> tensors = stored_tensors(state);
   std::vector<SafetensorsInput> inputs;
+  std::vector<at::Tensor> host;  // what `inputs` look at
   for (const StoredTensor& tensor : tensors) {
     TORCH_CHECK(tensor.value.is_contiguous() && tensor.value.scalar_type() == at::kFloat,
                 "training state: ", tensor.name, ": expected contiguous float32");
+    host.push_back(tensor.value.cpu());
     inputs.push_back({tensor.name, "F32", tensor.value.sizes().vec(),
-                      std::span(static_cast<const std::byte*>(tensor.value.const_data_ptr()),
-                                static_cast<std::size_t>(tensor.value.nbytes()))});
+                      std::span(static_cast<const std::byte*>(host.back().const_data_ptr()),
+                                static_cast<std::size_t>(host.back().nbytes()))});
   }
   OutputFile tensors_file(whole.path() / kTensorsFile);
   write_safetensors(tensors_file, inputs);

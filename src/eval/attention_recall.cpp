@@ -14,6 +14,8 @@
 #include <random>
 #include <set>
 
+#include "seer/device.h"
+
 namespace seer {
 
 AttentionRecall::AttentionRecall(std::int64_t num_layers, std::int64_t block_size)
@@ -40,6 +42,7 @@ void AttentionRecall::choose_rows(std::vector<std::int64_t> rows) {
 }
 
 void AttentionRecall::observe(const AttentionCall& call, const at::Tensor& block_mask) {
+  synchronize(call.q.device());  // what came before is not this one's time
   const auto start = std::chrono::steady_clock::now();
   std::vector<std::int64_t> rows;  // of this call's queries
   for (const std::int64_t row : rows_) {
@@ -52,15 +55,16 @@ void AttentionRecall::observe(const AttentionCall& call, const at::Tensor& block
   if (!block_mask.defined()) {
     kept_[layer] += static_cast<double>(count * heads);
   } else if (count > 0) {
-    const at::Tensor index = at::tensor(rows, at::kLong);
+    const at::Tensor index = at::tensor(rows, at::kLong).to(call.q.device());
     // [kv_heads, query heads of each * rows, dim] times [kv_heads, dim, keys]
     const at::Tensor q =
         call.q[0].index_select(1, index).to(at::kFloat).reshape({kv_heads, -1, dim});
     at::Tensor scores = at::matmul(q, call.k[0].to(at::kFloat).transpose(1, 2));
     scores =
         scores.mul_(1.0 / std::sqrt(static_cast<double>(dim))).view({heads, count, call.kv_len()});
-    const at::Tensor hidden =
-        at::arange(call.kv_len(), at::kLong).unsqueeze(0).gt((index + call.past()).unsqueeze(1));
+    const at::Tensor hidden = at::arange(call.kv_len(), index.options())
+                                  .unsqueeze(0)
+                                  .gt((index + call.past()).unsqueeze(1));
     scores.masked_fill_(hidden, -std::numeric_limits<float>::infinity());
     at::Tensor probability = at::softmax(scores, -1);
     const std::int64_t blocks = block_mask.size(3);

@@ -22,7 +22,7 @@ constexpr std::int64_t kNearBlocks = 3;
 // [heads, blocks, blocks] with rows that sum to 1. The first quarter of the rows has nowhere far to look.
 at::Tensor far_share(const at::Tensor& map) {
   const std::int64_t blocks = map.size(1);
-  if (blocks <= kNearBlocks) return at::zeros({map.size(0)});
+  if (blocks <= kNearBlocks) return at::zeros({map.size(0)}, map.options());
   at::Tensor far = map.tril(-kNearBlocks).clone();
   far.select(2, 0).zero_();
   return far.slice(1, blocks / 4).sum(-1).mean(-1);
@@ -71,9 +71,10 @@ class Recorder {
       maps.block_size = block_size_;
       maps.tokens = call.kv_len();
       // Copies: the layer's maps are let go.
-      maps.truth = truth[head].clone();
-      if (predicted.defined()) maps.predicted = predicted[head].clone();
-      maps.mask = mask.defined() ? mask[0][mask.size(1) == 1 ? 0 : head].clone()
+      const auto copy = [](const at::Tensor& map) { return map.clone().cpu(); };
+      maps.truth = copy(truth[head]);
+      if (predicted.defined()) maps.predicted = copy(predicted[head]);
+      maps.mask = mask.defined() ? copy(mask[0][mask.size(1) == 1 ? 0 : head])
                                  : at::ones_like(maps.truth, at::kBool).tril();
       const double rows = static_cast<double>(maps.truth.size(0));
       maps.density =

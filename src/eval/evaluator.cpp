@@ -12,6 +12,7 @@
 #include "eval/attention_recall.h"
 #include "eval/text_windows.h"
 #include "eval/time_left.h"
+#include "seer/device.h"
 #include "seer/eval.h"
 #include "seer/retrieval_documents.h"
 #include "seer/score.h"
@@ -80,7 +81,7 @@ struct Evaluator::Impl {
     bos = *model.config().bos_token;
     expect_at_least(options.task == EvalTask::kRetrieval ? "samples" : "windows", options.samples,
                     1);
-    expect_at_least("prefill chunk", options.prefill_chunk, 1);
+    expect_at_least("prefill chunk", options.prefill_chunk.value_or(1), 1);
     check_contexts();
     for (const std::string& policy : options.policies) add_policy(policy);
     if (policies.empty()) throw std::invalid_argument("policies: expected at least one");
@@ -153,14 +154,20 @@ struct Evaluator::Impl {
   void set_configuration() {
     nlohmann::ordered_json json = {
         {"model", model.config().name},
-        {"dtype", model.options().dtype == at::kBFloat16 ? "bfloat16" : "float32"},
+        {"dtype", dtype_name(model.options().dtype)},
         {"dense_attention", model.options().attention == AttentionBackend::kSdpa ? "sdpa" : "seer"},
-        {"prefill_chunk", options.prefill_chunk},
+        {"prefill_chunk", "largest that fits"},
         {"block_size", options.block_size},
         {"min_context", options.min_context},
         {"seed", options.seed},
         {"text_tokens", text.tokens.size()},
         {"text_hash", fmt::format("{:016x}", hash_of(text.tokens))}};
+    const bool is_cpu = model.options().device.is_cpu();
+    if (is_cpu || options.prefill_chunk) {
+      json["prefill_chunk"] = options.prefill_chunk.value_or(kDefaultPrefillChunk);
+    }
+    // Files of CPUs have no such field.
+    if (!is_cpu) json["device"] = "cuda";
     if (options.task == EvalTask::kRetrieval) {
       json["needles"] = options.needles;
     } else {
@@ -255,9 +262,10 @@ struct Evaluator::Impl {
   // The first run of a program pays for memory and threads that later ones find ready.
   void warm_up(const EvalCallbacks& callbacks) {
     Prompt prompt;
-    prompt.tokens.assign(static_cast<std::size_t>(std::min<std::int64_t>(options.contexts.front(),
-                                                                         options.prefill_chunk)),
-                         bos);
+    prompt.tokens.assign(
+        static_cast<std::size_t>(std::min<std::int64_t>(
+            options.contexts.front(), options.prefill_chunk.value_or(kDefaultPrefillChunk))),
+        bos);
     for (PolicyRun& policy : policies) {
       // Calibrations need not reach down to this length.
       if (policy.gates.empty()) measure(policy, prompt, 0, callbacks);

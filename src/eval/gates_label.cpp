@@ -9,8 +9,9 @@ namespace seer {
 std::string gates_label(const GateSet& gates, const std::filesystem::path& folder) {
   std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a over the weights' bytes
   for (const GateParameter& parameter : gates.parameters()) {
-    const auto* const bytes = static_cast<const unsigned char*>(parameter.value.const_data_ptr());
-    const std::size_t size = parameter.value.nbytes();
+    const at::Tensor value = parameter.value.cpu();
+    const auto* const bytes = static_cast<const unsigned char*>(value.const_data_ptr());
+    const std::size_t size = value.nbytes();
     for (std::size_t i = 0; i < size; ++i) hash = (hash ^ bytes[i]) * 0x100000001b3;
   }
   // A path that ends in '/' has no last name.

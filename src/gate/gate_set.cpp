@@ -40,7 +40,7 @@ GateSet GateSet::load(const std::filesystem::path& folder, const ModelConfig& mo
 void GateSet::save(const std::filesystem::path& folder) const {
   std::vector<NamedTensor> tensors;
   for (const GateParameter& parameter : parameters())
-    tensors.emplace_back(parameter.name, parameter.value.detach());
+    tensors.emplace_back(parameter.name, parameter.value.detach().cpu());
   write_adapter_folder(folder, config_, tensors);
 }
 
@@ -57,6 +57,13 @@ void GateSet::initialise(GateInit init, std::uint64_t seed) {
 void GateSet::set_requires_grad(bool requires_grad) {
   for (const GateParameter& parameter : parameters())
     at::Tensor(parameter.value).set_requires_grad(requires_grad);
+}
+
+void GateSet::to(c10::Device device) {
+  for (const GateParameter& parameter : parameters()) {
+    const at::Tensor& value = parameter.value;
+    if (value.device() != device) value.set_data(value.to(device));
+  }
 }
 
 std::vector<GateParameter> GateSet::parameters() const {

@@ -218,7 +218,8 @@ at::Tensor Checkpoint::view(std::string_view name) const {
 }
 
 at::Tensor Checkpoint::load(std::string_view name, at::IntArrayRef shape,
-                            at::ScalarType dtype) const {
+                            const at::TensorOptions& options) const {
+  const at::ScalarType dtype = options.dtype().toScalarType();
   TORCH_CHECK(dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf,
               "dtype: expected float32, bfloat16 or float16, got ", dtype);
   const Impl::Located& tensor = impl_->find(name);
@@ -227,7 +228,7 @@ at::Tensor Checkpoint::load(std::string_view name, at::IntArrayRef shape,
                              ", got " + shape_text(tensor.info.shape));
   }
   impl_->stored_type(name, tensor);
-  at::Tensor out = at::empty(shape, at::TensorOptions().dtype(dtype));
+  at::Tensor out = at::empty(shape, options);
   load_into(name, out);
   return out;
 }
@@ -239,7 +240,7 @@ void Checkpoint::load_into(std::string_view name, const at::Tensor& out) const {
     throw std::runtime_error(impl_->where(name, tensor) + "shape: expected " +
                              shape_text(out.sizes()) + ", got " + shape_text(tensor.info.shape));
   }
-  TORCH_CHECK(out.is_contiguous() && out.is_cpu(), "out: expected a contiguous tensor of the CPU");
+  TORCH_CHECK(out.is_contiguous(), "out: expected a contiguous tensor");
   const MappedFile& file = *impl_->files[tensor.file];
   const std::uint64_t item = at::elementSize(type);
   const std::uint64_t piece = kPieceBytes / item;  // elements
@@ -253,7 +254,7 @@ void Checkpoint::load_into(std::string_view name, const at::Tensor& out) const {
     file.will_need(offset, now * item);
     const at::Tensor target =
         flat.narrow(0, static_cast<std::int64_t>(done), static_cast<std::int64_t>(now));
-    if (type == out.scalar_type()) {
+    if (type == out.scalar_type() && out.is_cpu()) {
       std::memcpy(target.mutable_data_ptr(), data, now * item);
     } else {
       if (reinterpret_cast<std::uintptr_t>(data) % item != 0) {

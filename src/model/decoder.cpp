@@ -2,85 +2,31 @@
 #include <ATen/ops/embedding.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
-#include <fmt/format.h>
 
 #include <optional>
 #include <span>
 #include <utility>
 
 #include "attention/dense_attention.h"
-#include "model/layers.h"
-#include "model/self_attention.h"
-#include "model/weights.h"
+#include "model/device_rows.h"
+#include "model/layer_loader.h"
+#include "seer/device.h"
 #include "seer/model.h"
 #include "seer/rope.h"
 
 namespace seer {
 namespace {
 
-// Rows that go through an MLP together: enough for the matrix products, and the wide activations of a long sequence
-// are never whole in memory.
-constexpr std::int64_t kMlpRows = 2048;
-
-struct DecoderLayer {
-  RmsNorm attention_norm, mlp_norm;
-  SelfAttention attention;
-  Mlp mlp;
-};
-
-// Builds layers from a checkpoint that was found to fit.
-class LayerLoader {
- public:
-  LayerLoader(const ModelConfig& config, const Checkpoint& checkpoint, at::ScalarType dtype)
-      : config_(config), checkpoint_(checkpoint), dtype_(dtype) {}
-
-  at::Tensor tensor(const std::string& name) const {
-    return checkpoint_.load(name, checkpoint_.info(name).shape, dtype_);
+void check_dtype(const ModelOptions& options) {
+  if (options.device.is_cpu()) {
+    TORCH_CHECK(options.dtype == at::kFloat || options.dtype == at::kBFloat16,
+                "dtype: expected float32 or bfloat16, got ", options.dtype);
+  } else {
+    TORCH_CHECK(options.dtype == at::kBFloat16 || options.dtype == at::kHalf,
+                "dtype: expected bfloat16 or float16, which the kernels of a GPU take, got ",
+                options.dtype);
   }
-
-  RmsNorm norm(const std::string& name) const {
-    return {.weight = tensor(name + ".weight"), .eps = config_.rms_norm_eps};
-  }
-
-  // One linear layer from several that read the same input.
-  Linear linear(const std::string& prefix, const std::vector<std::string>& names, bool bias) const {
-    const auto stacked = [&](const char* kind) {
-      std::vector<ExpectedTensor> parts;
-      for (const std::string& name : names) {
-        const std::string full = prefix + name + kind;
-        parts.push_back({full, checkpoint_.info(full).shape});
-      }
-      if (parts.size() == 1) return tensor(parts.front().name);
-      return load_stacked(checkpoint_, parts, dtype_);
-    };
-    return {.weight = stacked(".weight"), .bias = bias ? stacked(".bias") : at::Tensor()};
-  }
-
-  DecoderLayer layer(std::int64_t index) const {
-    const std::string prefix = fmt::format("model.layers.{}.", index);
-    DecoderLayer layer;
-    layer.attention_norm = norm(prefix + "input_layernorm");
-    layer.mlp_norm = norm(prefix + "post_attention_layernorm");
-    SelfAttention& attention = layer.attention;
-    attention.num_q_heads = config_.num_q_heads;
-    attention.num_kv_heads = config_.num_kv_heads;
-    attention.head_dim = config_.head_dim;
-    attention.qkv = linear(prefix + "self_attn.", {"q_proj", "k_proj", "v_proj"}, config_.qkv_bias);
-    attention.output = linear(prefix + "self_attn.", {"o_proj"}, config_.output_bias);
-    if (config_.qk_norm) {
-      attention.q_norm = norm(prefix + "self_attn.q_norm");
-      attention.k_norm = norm(prefix + "self_attn.k_norm");
-    }
-    layer.mlp.gate_up = linear(prefix + "mlp.", {"gate_proj", "up_proj"}, config_.mlp_bias);
-    layer.mlp.down = linear(prefix + "mlp.", {"down_proj"}, config_.mlp_bias);
-    return layer;
-  }
-
- private:
-  const ModelConfig& config_;
-  const Checkpoint& checkpoint_;
-  at::ScalarType dtype_;
-};
+}
 
 }  // namespace
 
@@ -93,10 +39,14 @@ struct Model::Impl {
   Linear output;
   Rope rope;
   mutable DenseAttention dense;
-  const Checkpoint* streamed =
-      nullptr;  // where layers are read from at each pass; null: `layers` has them
+  PartWatch after_part;
+  // Where layers are read from at each pass; null: `layers` has them.
+  std::unique_ptr<WeightSource> streamed;
+  std::optional<LayerLoader> stream_loader;
 
-  Impl(const ModelConfig& config, const Checkpoint& checkpoint, const ModelOptions& options);
+  // Loads what stays in memory.
+  Impl(const ModelConfig& config, std::unique_ptr<WeightSource> source,
+       const ModelOptions& options);
 
   void check_tokens(const at::Tensor& tokens) const;
   void check_cache(const KvCache& cache, std::int64_t new_tokens) const;
@@ -105,18 +55,17 @@ struct Model::Impl {
   RopeTable table(std::span<const SequenceRows> sequences) const;
 };
 
-Model::Impl::Impl(const ModelConfig& model_config, const Checkpoint& checkpoint,
+Model::Impl::Impl(const ModelConfig& model_config, std::unique_ptr<WeightSource> source,
                   const ModelOptions& model_options)
     : config(model_config), options(model_options), dense(model_options.attention) {
-  TORCH_CHECK(options.dtype == at::kFloat || options.dtype == at::kBFloat16,
-              "dtype: expected float32 or bfloat16, got ", options.dtype);
-  check_tensors(config, checkpoint);
-  const LayerLoader loader(config, checkpoint, options.dtype);
+  LayerLoader loader(config, *source, options.tensors());
   embedding = loader.tensor("model.embed_tokens.weight");
   final_norm = loader.norm("model.norm");
   rope = make_rope(config.rope, config.head_dim);
+  rope.inv_freq = rope.inv_freq.to(options.device);
   if (options.stream_layers) {
-    streamed = &checkpoint;
+    streamed = std::move(source);
+    stream_loader.emplace(std::move(loader));
     return;
   }
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
@@ -143,6 +92,8 @@ void Model::Impl::check_cache(const KvCache& cache, std::int64_t new_tokens) con
   if (config.num_layers == 0) return;
   TORCH_CHECK(cache.keys(0).scalar_type() == options.dtype, "cache: expected dtype ", options.dtype,
               " (as the model), got ", cache.keys(0).scalar_type());
+  TORCH_CHECK(cache.keys(0).device() == options.device, "cache: expected device ", options.device,
+              " (as the model), got ", cache.keys(0).device());
 }
 
 RopeTable Model::Impl::table(std::span<const SequenceRows> sequences) const {
@@ -158,22 +109,41 @@ RopeTable Model::Impl::table(std::span<const SequenceRows> sequences) const {
 
 at::Tensor Model::Impl::run(const at::Tensor& tokens,
                             std::span<const SequenceRows> sequences) const {
-  at::Tensor hidden = at::embedding(embedding, tokens);
+  const at::Tensor hidden = at::embedding(embedding, tokens.to(options.device));
   if (hidden.size(0) == 0) return hidden;
   const RopeTable rope_rows = table(sequences);
+  const std::int64_t rows_at_once = mlp_rows(config, options, hidden.size(0));
   for (std::int64_t i = 0; i < config.num_layers; ++i) {
     std::optional<DecoderLayer> loaded;
-    if (streamed != nullptr) loaded = LayerLoader(config, *streamed, options.dtype).layer(i);
+    if (stream_loader) loaded = stream_loader->layer(i);
     const DecoderLayer& layer = loaded ? *loaded : layers[static_cast<std::size_t>(i)];
-    hidden.add_(layer.attention(layer.attention_norm(hidden), rope_rows, sequences, i));
-    for (const at::Tensor& rows : hidden.split(kMlpRows))
-      rows.add_(layer.mlp(layer.mlp_norm(rows)));
+    layer.attention.add_to(hidden, layer.attention_norm(hidden), rope_rows, sequences, i,
+                           after_part);
+    for (const at::Tensor& rows : hidden.split(rows_at_once))
+      layer.mlp.add_to(rows, layer.mlp_norm(rows));
+    if (after_part) after_part(LayerPart::kMlp);
   }
   return final_norm(hidden);
 }
 
-Model::Model(const ModelConfig& config, const Checkpoint& checkpoint, const ModelOptions& options)
-    : impl_(std::make_unique<Impl>(config, checkpoint, options)) {}
+Model::Model(const ModelConfig& config, const Checkpoint& checkpoint, const ModelOptions& options) {
+  require_device(options.device);
+  check_dtype(options);
+  check_tensors(config, checkpoint);
+  impl_ = std::make_unique<Impl>(config, std::make_unique<CheckpointWeights>(checkpoint), options);
+}
+
+Model::Model(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Model Model::random(const ModelConfig& config, const ModelOptions& options, std::uint64_t seed) {
+  require_device(options.device);
+  check_dtype(options);
+  TORCH_CHECK(!options.stream_layers,
+              "Model::random: stream_layers: random weights are drawn once and stay in memory");
+  return Model(std::make_unique<Impl>(config, std::make_unique<RandomWeights>(options.device, seed),
+                                      options));
+}
+
 Model::Model(Model&&) noexcept = default;
 Model& Model::operator=(Model&&) noexcept = default;
 Model::~Model() = default;
@@ -184,6 +154,16 @@ const ModelConfig& Model::config() const {
 
 const ModelOptions& Model::options() const {
   return impl_->options;
+}
+
+std::int64_t Model::prefill_chunk(std::int64_t length) const {
+  if (impl_->options.device.is_cpu()) return kDefaultPrefillChunk;
+  return rows_that_fit(impl_->config, impl_->options, length,
+                       available_memory(impl_->options.device));
+}
+
+void Model::watch_parts(std::function<void(LayerPart)> after_part) {
+  impl_->after_part = std::move(after_part);
 }
 
 at::Tensor Model::forward(const at::Tensor& tokens, KvCache& cache, Attention* attention) const {

@@ -23,9 +23,9 @@ void check_options(const GenerateOptions& options, bool has_tokenizer) {
     throw std::invalid_argument(
         fmt::format("max new tokens: expected at least 1, got {}", options.max_new_tokens));
   }
-  if (options.prefill_chunk < 1) {
+  if (options.prefill_chunk.value_or(1) < 1) {
     throw std::invalid_argument(
-        fmt::format("prefill chunk: expected at least 1, got {}", options.prefill_chunk));
+        fmt::format("prefill chunk: expected at least 1, got {}", *options.prefill_chunk));
   }
   if (!options.stop.empty() && !has_tokenizer) {
     throw std::invalid_argument("stop: stop strings need the model's tokenizer");
@@ -89,7 +89,7 @@ Generator::Generator(const Model& model, const Tokenizer* tokenizer, Attention* 
 std::vector<float> Generator::step(std::span<const TokenId> tokens) {
   const at::Tensor hidden = model_.forward(token_row(tokens), *cache_, attention_);
   cached_.insert(cached_.end(), tokens.begin(), tokens.end());
-  const at::Tensor logits = model_.logits(hidden[0][-1]).contiguous();
+  const at::Tensor logits = model_.logits(hidden[0][-1]).cpu().contiguous();
   const auto* const data = logits.const_data_ptr<float>();
   return std::vector<float>(data, data + logits.numel());
 }
@@ -99,7 +99,7 @@ std::optional<std::vector<float>> Generator::prefill(std::span<const TokenId> to
                                                      const GenerateOptions& options,
                                                      const GenerateCallbacks& callbacks,
                                                      Generated& result) {
-  if (!cache_) cache_.emplace(model_.config(), 1, capacity, model_.options().dtype);
+  if (!cache_) cache_.emplace(model_.config(), 1, capacity, model_.options().tensors());
   // The last token is always run: its logits are wanted.
   const std::size_t most = std::min(cached_.size(), tokens.size() - 1);
   std::size_t shared = 0;
@@ -118,7 +118,8 @@ std::optional<std::vector<float>> Generator::prefill(std::span<const TokenId> to
         std::max(capacity, std::min(2 * cache_->capacity(), model_.config().max_positions)));
   }
 
-  const auto chunk = static_cast<std::size_t>(options.prefill_chunk);
+  const auto chunk = static_cast<std::size_t>(options.prefill_chunk.value_or(
+      model_.prefill_chunk(static_cast<std::int64_t>(tokens.size() - shared))));
   for (std::size_t first = shared; first < tokens.size(); first += chunk) {
     if (stop_asked(callbacks)) return std::nullopt;
     const std::span<const TokenId> part =

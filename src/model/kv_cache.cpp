@@ -8,12 +8,12 @@
 namespace seer {
 
 KvCache::KvCache(const ModelConfig& config, std::int64_t batch, std::int64_t capacity,
-                 at::ScalarType dtype)
+                 const at::TensorOptions& options)
     : batch_(batch), capacity_(capacity) {
   TORCH_CHECK(batch >= 0 && capacity >= 0, "KvCache: expected batch and capacity from 0, got ",
               batch, " and ", capacity);
   const auto make = [&] {
-    return at::empty({batch, config.num_kv_heads, capacity, config.head_dim}, dtype);
+    return at::empty({batch, config.num_kv_heads, capacity, config.head_dim}, options);
   };
   for (std::int64_t layer = 0; layer < config.num_layers; ++layer) {
     keys_.push_back(make());
@@ -21,10 +21,11 @@ KvCache::KvCache(const ModelConfig& config, std::int64_t batch, std::int64_t cap
   }
 }
 
-KvCache KvCache::one_layer(const ModelConfig& config, std::int64_t capacity, at::ScalarType dtype) {
+KvCache KvCache::one_layer(const ModelConfig& config, std::int64_t capacity,
+                           const at::TensorOptions& options) {
   ModelConfig one = config;
   one.num_layers = std::min<std::int64_t>(config.num_layers, 1);
-  KvCache cache(one, 1, capacity, dtype);
+  KvCache cache(one, 1, capacity, options);
   cache.keys_.resize(static_cast<std::size_t>(config.num_layers),
                      cache.keys_.empty() ? at::Tensor() : cache.keys_.front());
   cache.values_.resize(static_cast<std::size_t>(config.num_layers),

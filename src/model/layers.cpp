@@ -1,5 +1,6 @@
 #include "model/layers.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
 
 #include <cstdint>
@@ -30,8 +31,17 @@ at::Tensor Linear::operator()(const at::Tensor& x) const {
   return gemv(x.reshape({-1, in_features}), weight, some_bias).view(sizes);
 }
 
-at::Tensor Mlp::operator()(const at::Tensor& x) const {
-  return down(swiglu(gate_up(x)));
+void Linear::add_to(const at::Tensor& sum, const at::Tensor& x) const {
+  if (!x.is_cuda()) {
+    sum.add_((*this)(x));
+    return;
+  }
+  sum.addmm_(x, weight.t());
+  if (bias.defined()) sum.add_(bias);
+}
+
+void Mlp::add_to(const at::Tensor& sum, const at::Tensor& x) const {
+  down.add_to(sum, swiglu(gate_up(x)));
 }
 
 }  // namespace seer

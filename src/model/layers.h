@@ -19,6 +19,8 @@ struct Linear {
   at::Tensor bias;    // [out] or undefined
 
   at::Tensor operator()(const at::Tensor& x) const;
+  // sum [rows, out] += this layer of x [rows, in]. On a GPU the product itself adds, before it rounds.
+  void add_to(const at::Tensor& sum, const at::Tensor& x) const;
 };
 
 // down(silu(gate(x)) * up(x))
@@ -26,7 +28,8 @@ struct Mlp {
   Linear gate_up;  // the rows of gate, then those of up
   Linear down;
 
-  at::Tensor operator()(const at::Tensor& x) const;
+  // sum [rows, hidden] += this layer of x [rows, hidden].
+  void add_to(const at::Tensor& sum, const at::Tensor& x) const;
 };
 
 }  // namespace seer

@@ -3,6 +3,7 @@
 #include <ATen/ops/gather.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/topk.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
@@ -15,19 +16,21 @@
 
 #include "base/json.h"
 #include "model/token_ids.h"
+#include "seer/device.h"
 
 namespace seer {
 namespace {
 
 constexpr std::int64_t kTop = 5;
 constexpr std::int64_t kFirst = 8;
-constexpr std::int64_t kLogitsBytes = std::int64_t{32}
-                                      << 20;  // of a piece of [positions, vocab_size]
+// Of a piece of [positions, vocab_size]: larger on a GPU, which one of a small piece would not fill.
+constexpr std::int64_t kLogitsBytes = std::int64_t{32} << 20;
+constexpr std::int64_t kLogitsBytesOnGpu = std::int64_t{512} << 20;
 
 std::vector<std::int64_t> checked_positions(const ScoreOptions& options, std::int64_t length) {
-  if (options.prefill_chunk < 1) {
+  if (options.prefill_chunk.value_or(1) < 1) {
     throw std::invalid_argument(
-        fmt::format("prefill chunk: expected at least 1, got {}", options.prefill_chunk));
+        fmt::format("prefill chunk: expected at least 1, got {}", *options.prefill_chunk));
   }
   for (const std::int64_t position : options.positions) {
     if (position >= 0 && position < length) continue;
@@ -40,7 +43,7 @@ std::vector<std::int64_t> checked_positions(const ScoreOptions& options, std::in
 
 template <typename Number>
 std::vector<Number> values_of(const at::Tensor& tensor) {
-  const at::Tensor row = tensor.contiguous();
+  const at::Tensor row = tensor.cpu().contiguous();
   const auto* const data = row.const_data_ptr<Number>();
   return std::vector<Number>(data, data + row.numel());
 }
@@ -59,7 +62,9 @@ PositionScore position_score(std::int64_t position, const at::Tensor& logits, do
 class Scorer {
  public:
   Scorer(const Model& model, const at::Tensor& tokens, const std::vector<std::int64_t>& positions)
-      : model_(model), tokens_(tokens) {
+      : model_(model),
+        tokens_(tokens.to(model.options().device)),
+        nll_sum_(at::zeros({}, tokens_.options().dtype(at::kDouble))) {
     for (const std::int64_t position : positions) wanted_[position] = {};
   }
 
@@ -73,15 +78,15 @@ class Scorer {
 
   // The same, with the likelihood of all tokens.
   void take(const at::Tensor& hidden, std::int64_t first) {
-    const std::int64_t rows =
-        std::max<std::int64_t>(1, kLogitsBytes / (4 * model_.config().vocab_size));
+    const std::int64_t bytes = tokens_.is_cuda() ? kLogitsBytesOnGpu : kLogitsBytes;
+    const std::int64_t rows = std::max<std::int64_t>(1, bytes / (4 * model_.config().vocab_size));
     for (std::int64_t row = 0; row < hidden.size(0); row += rows) {
       const std::int64_t count = std::min(rows, hidden.size(0) - row);
       take_logits(model_.logits(hidden.narrow(0, row, count)), first + row);
     }
   }
 
-  double nll_sum() const { return nll_sum_; }
+  double nll_sum() const { return nll_sum_.item<double>(); }
   const PositionScore& at(std::int64_t position) const { return wanted_.at(position); }
 
  private:
@@ -92,7 +97,8 @@ class Scorer {
     if (scored > 0) {
       const at::Tensor next = tokens_.narrow(0, first + 1, scored).unsqueeze(1);
       const at::Tensor taken = at::gather(logits.narrow(0, 0, scored), 1, next).squeeze(1);
-      nll_sum_ += logsumexp.narrow(0, 0, scored).to(at::kDouble).sub(taken).sum().item<double>();
+      // On the device: asking for the number would wait for it.
+      nll_sum_.add_(logsumexp.narrow(0, 0, scored).to(at::kDouble).sub(taken).sum());
     }
     const auto end = wanted_.lower_bound(first + logits.size(0));
     for (auto it = wanted_.lower_bound(first); it != end; ++it) {
@@ -102,9 +108,9 @@ class Scorer {
   }
 
   const Model& model_;
-  const at::Tensor tokens_;  // [length]
+  const at::Tensor tokens_;  // [length], on the model's device
   std::map<std::int64_t, PositionScore> wanted_;
-  double nll_sum_ = 0;
+  const at::Tensor nll_sum_;  // float64, a number
 };
 
 }  // namespace
@@ -116,17 +122,19 @@ SequenceScore score_tokens(const Model& model, std::span<const TokenId> tokens,
   const auto length = static_cast<std::int64_t>(tokens.size());
   const std::vector<std::int64_t> positions = checked_positions(options, length);
   const at::Tensor row = token_row(tokens);
-  KvCache cache(model.config(), 1, length, model.options().dtype);
+  KvCache cache(model.config(), 1, length, model.options().tensors());
+  const std::int64_t chunk = options.prefill_chunk.value_or(model.prefill_chunk(length));
   Scorer scorer(model, row[0], positions);
   SequenceScore score;
   score.num_tokens = length;
   if (options.attention != nullptr) options.attention->begin(0, length);
-  for (std::int64_t first = 0; first < length; first += options.prefill_chunk) {
+  for (std::int64_t first = 0; first < length; first += chunk) {
     if (options.between_chunks) options.between_chunks();
-    const std::int64_t count = std::min(options.prefill_chunk, length - first);
+    const std::int64_t count = std::min(chunk, length - first);
     const auto start = std::chrono::steady_clock::now();
     const at::Tensor hidden =
         model.forward(row.narrow(1, first, count), cache, options.attention)[0];
+    synchronize(model.options().device);
     score.forward_seconds +=
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     if (options.likelihood) {

@@ -4,9 +4,9 @@
 
 namespace seer {
 
-at::Tensor SelfAttention::operator()(const at::Tensor& x, const RopeTable& table,
-                                     std::span<const SequenceRows> sequences,
-                                     std::int64_t layer) const {
+void SelfAttention::add_to(const at::Tensor& sum, const at::Tensor& x, const RopeTable& table,
+                           std::span<const SequenceRows> sequences, std::int64_t layer,
+                           const PartWatch& after_part) const {
   const std::int64_t rows = x.size(0);
   // [rows, q heads + 2 kv heads, head_dim]
   const at::Tensor projected = qkv(x).view({rows, num_q_heads + 2 * num_kv_heads, head_dim});
@@ -36,6 +36,7 @@ at::Tensor SelfAttention::operator()(const at::Tensor& x, const RopeTable& table
     const auto by_head = [&](const at::Tensor& packed) {  // [1, heads, length, head_dim]
       return rows_of(packed).transpose(0, 1).unsqueeze(0);
     };
+    if (after_part) after_part(LayerPart::kProjections);
     const at::Tensor out = sequence.attention
                                ->attend({.layer = layer,
                                          .q_before_rope = by_head(unturned_q),
@@ -45,13 +46,15 @@ at::Tensor SelfAttention::operator()(const at::Tensor& x, const RopeTable& table
                                          .v = values.narrow(1, 0, kv_len).unsqueeze(0)})
                                .squeeze(0)
                                .transpose(0, 1);  // [length, q heads, head_dim]
+    if (after_part) after_part(LayerPart::kAttention);
     if (sequences.size() == 1) {
       attended = out;
     } else {
       rows_of(attended).copy_(out);
     }
   }
-  return output(attended.reshape({rows, num_q_heads * head_dim}));
+  output.add_to(sum, attended.reshape({rows, num_q_heads * head_dim}));
+  if (after_part) after_part(LayerPart::kProjections);
 }
 
 }  // namespace seer

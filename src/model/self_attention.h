@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 
@@ -12,6 +13,9 @@
 #include "seer/rope.h"
 
 namespace seer {
+
+// Called after each part; may be empty.
+using PartWatch = std::function<void(LayerPart)>;
 
 // A run of packed rows that belong to one sequence.
 struct SequenceRows {
@@ -29,9 +33,11 @@ struct SelfAttention {
   Linear output;
   std::optional<RmsNorm> q_norm, k_norm;  // over head_dim, before RoPE
 
-  // x [rows, hidden]; the table has a row for each. Writes keys and values of `layer` to the caches behind `past`.
-  at::Tensor operator()(const at::Tensor& x, const RopeTable& table,
-                        std::span<const SequenceRows> sequences, std::int64_t layer) const;
+  // Adds its result for x [rows, hidden] to `sum` of the same shape; the table has a row for each. Writes keys and values
+  // of `layer` to the caches behind `past`.
+  void add_to(const at::Tensor& sum, const at::Tensor& x, const RopeTable& table,
+              std::span<const SequenceRows> sequences, std::int64_t layer,
+              const PartWatch& after_part) const;
 };
 
 }  // namespace seer

@@ -1,5 +1,6 @@
 #include "model/weights.h"
 
+#include <ATen/Context.h>
 #include <ATen/ops/empty.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -14,6 +15,7 @@ namespace seer {
 namespace {
 
 constexpr std::size_t kNamedAtMost = 8;
+constexpr double kRandomDeviation = 0.02;
 
 bool may_be_ignored(const ModelConfig& config, const std::string& name) {
   if (name.ends_with(".rotary_emb.inv_freq")) return true;
@@ -107,15 +109,30 @@ void check_tensors(const ModelConfig& config, const Checkpoint& checkpoint) {
       config.name, problems, config.tie_embeddings ? "tied" : "untied", config.num_layers));
 }
 
-at::Tensor load_stacked(const Checkpoint& checkpoint, const std::vector<ExpectedTensor>& parts,
-                        at::ScalarType dtype) {
+RandomWeights::RandomWeights(c10::Device device, std::uint64_t seed)
+    : generator_(at::globalContext().defaultGenerator(device).clone()) {
+  generator_.set_current_seed(seed);
+}
+
+void RandomWeights::fill(const std::string& name, const at::Tensor& out) const {
+  if (name.ends_with(".bias")) {
+    out.zero_();
+  } else if (out.dim() == 1) {
+    out.fill_(1);
+  } else {
+    out.normal_(0.0, kRandomDeviation, generator_);
+  }
+}
+
+at::Tensor load_stacked(const WeightSource& source, const std::vector<ExpectedTensor>& parts,
+                        const at::TensorOptions& options) {
   std::vector<std::int64_t> shape = parts.front().shape;
   shape[0] = 0;
   for (const ExpectedTensor& part : parts) shape[0] += part.shape[0];
-  at::Tensor whole = at::empty(shape, dtype);
+  at::Tensor whole = at::empty(shape, options);
   std::int64_t row = 0;
   for (const ExpectedTensor& part : parts) {
-    checkpoint.load_into(part.name, whole.narrow(0, row, part.shape[0]));
+    source.fill(part.name, whole.narrow(0, row, part.shape[0]));
     row += part.shape[0];
   }
   return whole;

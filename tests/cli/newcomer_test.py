@@ -121,10 +121,20 @@ class Newcomer(unittest.TestCase):
         for verb in "score", "generate":
             start = [verb, "--model", str(BOOKS), *self.verbs[verb]]
             for flag, value, words in (("--dtype", "float16", "float32 or bfloat16"),
+                                       ("--device", "gpu", "expected cpu, cuda"),
                                        ("--attention", "flash", "seer or sdpa"), ("--prefill-chunk", "0", "at least 1"),
                                        ("--threads", "0", "1 to 1024"), ("--threads", "99999", "1 to 1024")):
                 with self.subTest(verb=verb, flag=flag):
                     self.refuse(2, [*start, flag, value], flag, value, words)
+
+    def test_devices(self):
+        for verb in "score", "generate":
+            start = [verb, "--model", str(BOOKS), *self.verbs[verb]]
+            # No machine has so many, whatever the build.
+            self.refuse(1, [*start, "--device", "cuda:100"], "device cuda:100: ")
+            self.refuse(2, [*start, "--device", "cuda", "--dtype", "float32"], "--dtype 'float32'",
+                        "expected bfloat16 or float16, which the kernels of a GPU take")
+            self.refuse(2, [*start, "--dtype", "float16"], "float16 is for --device cuda")
 
 
 if __name__ == "__main__":

@@ -76,7 +76,7 @@ TEST(GateLoss, KlIsZeroAtTheTargetAndItsGradientIsPMinusT) {
 TEST(GateRecall, IsTheMassOfTheBestBlocks) {
   const Maps maps = random_maps();
   const BlockGrid grid{.q_len = kRows * 16, .kv_len = kBlocks * 16, .block_size = 16};
-  EXPECT_NEAR(gate_recall(maps.logits, maps.target, grid, 1.0), 1.0, 1e-6);
+  EXPECT_NEAR(gate_recall(maps.logits, maps.target, grid, 1.0).item<double>(), 1.0, 1e-6);
   // ratio 0.56: 1 - sqrt(0.44) = 0.337, 2 of 6 blocks a row.
   double kept = 0;
   for (std::int64_t head = 0; head < kHeads; ++head) {
@@ -86,7 +86,8 @@ TEST(GateRecall, IsTheMassOfTheBestBlocks) {
         kept += maps.target[0][head][row][best[i].item<std::int64_t>()].item<double>();
     }
   }
-  EXPECT_NEAR(gate_recall(maps.logits, maps.target, grid, 0.56), kept / (kHeads * kRows), 1e-6);
+  EXPECT_NEAR(gate_recall(maps.logits, maps.target, grid, 0.56).item<double>(),
+              kept / (kHeads * kRows), 1e-6);
 }
 
 }  // namespace

@@ -1,6 +1,9 @@
 // The decoder against stored reference logits, and against itself run another way.
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/equal.h>
+#include <ATen/ops/isfinite.h>
 #include <ATen/ops/randint.h>
 #include <c10/util/Exception.h>
 #include <gtest/gtest.h>
@@ -272,6 +275,39 @@ TEST(Generator, EndsForEachReason) {
   EXPECT_THROW(generator.run(prompt, options, {}), std::invalid_argument);
   options = {.sampling = {}, .stop = {"x"}};
   EXPECT_THROW(generator.run(prompt, options, {}), std::invalid_argument);
+}
+
+TEST(Decoder, RandomWeightsAreThoseOfTheirSeed) {
+  const ModelConfig config = read_model_config(parity_folder("qwen2"));
+  const at::Tensor tokens = at::arange(0, 40, at::kLong).unsqueeze(0);
+  const auto logits = [&](std::uint64_t seed) {
+    return all_logits(Model::random(config, {}, seed), tokens, 40);
+  };
+  const at::Tensor once = logits(1);
+  EXPECT_TRUE(at::isfinite(once).all().item<bool>());
+  EXPECT_TRUE(at::equal(once, logits(1)));
+  EXPECT_FALSE(at::equal(once, logits(2)));
+  EXPECT_THROW(Model::random(config, {.stream_layers = true}, 1), c10::Error);
+}
+
+TEST(Decoder, SaysWhichPartsWereDone) {
+  const ModelConfig config = read_model_config(parity_folder("qwen3"));
+  Model model = Model::random(config, {}, 1);
+  std::vector<LayerPart> parts;
+  model.watch_parts([&](LayerPart part) { parts.push_back(part); });
+  all_logits(model, at::arange(0, 40, at::kLong).unsqueeze(0), 40);
+  ASSERT_EQ(parts.size(), static_cast<std::size_t>(4 * config.num_layers));
+  for (std::size_t i = 0; i < parts.size(); i += 4) {
+    EXPECT_EQ(parts[i], LayerPart::kProjections);
+    EXPECT_EQ(parts[i + 1], LayerPart::kAttention);
+    EXPECT_EQ(parts[i + 2], LayerPart::kProjections);
+    EXPECT_EQ(parts[i + 3], LayerPart::kMlp);
+  }
+}
+
+TEST(Decoder, RefusesTypesThatItsDeviceLacks) {
+  const ModelConfig config = read_model_config(parity_folder("qwen2"));
+  EXPECT_THROW(Model::random(config, {.dtype = at::kHalf}, 1), c10::Error);
 }
 
 }  // namespace
