@@ -1,4 +1,4 @@
-// The instances of the scores' kernel, each compiled in a file of its own (instance.cu.in).
+// The instances of the scores' kernel, each compiled in a file of its own (tile_*.cu.in).
 #pragma once
 
 #include "kernels/gate_scores/sm90/plan.h"
