@@ -3,13 +3,16 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
 
 #include <cmath>
 #include <stdexcept>
 
 #include "base/quote.h"
-#include "seer/rope.h"
+#include "base/selection_policy.h"
+#include "gate/representative_angles.h"
+#include "seer/ops.h"
 
 namespace seer {
 namespace {
@@ -56,6 +59,22 @@ at::Tensor Gate::block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps
                           1.0 / std::sqrt(static_cast<double>(q_reps.size(-1))));
 }
 
+at::Tensor Gate::select(const at::Tensor& q_reps, const at::Tensor& k_reps, std::string_view policy,
+                        const at::Tensor& thresholds, std::int64_t q_len,
+                        std::int64_t kv_len) const {
+  SelectionPolicy rule = SelectionPolicy::parse(policy);
+  at::Tensor scores = block_logits(q_reps, k_reps, q_len, kv_len);
+  if (rule.rule == PolicyRule::kThreshold || rule.rule == PolicyRule::kMass)
+    scores = at::softmax(scores, -1);
+  if (thresholds.defined()) {
+    // Thresholds differ between heads and select_blocks() takes one: it gets 1 for a chosen block, 0 for another, and
+    // what lies between.
+    scores = (scores > thresholds.view({1, -1, 1, 1})).to(at::kFloat);
+    rule.value = 0.5;
+  }
+  return select_blocks(scores, rule.to_string(), q_len, kv_len, config_.block_size);
+}
+
 at::Tensor Gate::add_parameter(std::string name, at::IntArrayRef shape) {
   for (const GateParameter& parameter : parameters_) {
     if (parameter.name == name)
@@ -91,7 +110,8 @@ at::Tensor turn_representatives(const at::Tensor& x, const RopeConfig& rope,
               x.sizes());
   const std::int64_t half = x.size(3) / 2;
   // Not narrower and not wider than the representatives: the published code builds the table for head_dim.
-  const RopeTable table = rope_table(make_rope(rope, x.size(3)), first_position, x.size(2), step);
+  const RopeTable table =
+      representative_angles(rope, x.size(3), first_position, x.size(2), step, x.device());
   const at::Tensor cos = table.cos.to(x.scalar_type());
   const at::Tensor sin = table.sin.to(x.scalar_type());
   const at::Tensor first = x.narrow(3, 0, half);

@@ -5,9 +5,13 @@
 #include <ATen/ops/matmul.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
+#include <cmath>
+#include <optional>
 #include <stdexcept>
 
 #include "base/quote.h"
+#include "gate/representative_angles.h"
 #include "seer/ops.h"
 
 namespace seer {
@@ -32,8 +36,9 @@ void check_input(const Gate& gate, const char* name, const at::Tensor& x, std::i
   TORCH_CHECK(x.dim() == 4 && x.size(1) == heads && x.size(3) == gate.head_dim(), "gate: ", name,
               ": expected [batch, ", heads, ", length, ", gate.head_dim(), "], got ", x.sizes());
   TORCH_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16 ||
-                  x.scalar_type() == at::kDouble,
-              "gate: ", name, ": expected float32, bfloat16 or float64, got ", x.scalar_type());
+                  x.scalar_type() == (x.is_cuda() ? at::kHalf : at::kDouble),
+              "gate: ", name, ": expected float32, bfloat16 or ",
+              x.is_cuda() ? "float16 (on CUDA)" : "float64", ", got ", x.scalar_type());
   TORCH_CHECK(first_position >= 0, "gate: first_position=", first_position,
               ": expected at least 0");
 }
@@ -45,6 +50,21 @@ void fill_identity(const at::Tensor& map, const GatePooling& pooling, std::int64
 }
 
 }  // namespace
+
+at::Tensor PreparedMap::of(const at::Tensor& map, at::ScalarType type) {
+  const std::lock_guard lock(mutex_);
+  // Tensors of inference mode count no changes: nothing is kept of them.
+  const std::int64_t version = map.is_inference() ? -1 : static_cast<std::int64_t>(map._version());
+  const bool is_current = version >= 0 && version == version_ && data_ == map.const_data_ptr() &&
+                          prepared_.defined() && prepared_.scalar_type() == type;
+  if (!is_current) {
+    const at::NoGradGuard no_grad;
+    prepared_ = map.detach().transpose(1, 2).to(type).contiguous();
+    data_ = map.const_data_ptr();
+    version_ = version;
+  }
+  return prepared_;
+}
 
 PooledGate::PooledGate(const GateDesign& design, const GateConfig& config, const ModelConfig& model)
     : Gate(config, model, design.q.tokens_of(config.block_size),
@@ -70,7 +90,7 @@ PooledGate::PooledGate(const GateDesign& design, const GateConfig& config, const
 at::Tensor PooledGate::query_representatives(const at::Tensor& q,
                                              std::int64_t first_position) const {
   check_input(*this, "q", q, num_q_heads(), first_position);
-  return representatives(q, design_.q, q_tokens(), q_map_, q_norm_, first_position);
+  return representatives(q, design_.q, q_tokens(), q_map_, prepared_q_map_, q_norm_, first_position);
 }
 
 at::Tensor PooledGate::key_representatives(const at::Tensor& k, std::int64_t first_position) const {
@@ -78,15 +98,18 @@ at::Tensor PooledGate::key_representatives(const at::Tensor& k, std::int64_t fir
   TORCH_CHECK(first_position % config().block_size == 0, "gate: first_position=", first_position,
               ": expected a multiple of the block size, ", config().block_size,
               ", for keys: a block's representatives need all of its tokens");
-  return representatives(k, design_.k, k_tokens(), k_map_, k_norm_, first_position);
+  return representatives(k, design_.k, k_tokens(), k_map_, prepared_k_map_, k_norm_, first_position);
 }
 
 at::Tensor PooledGate::representatives(const at::Tensor& x, const GatePooling& pooling,
                                        std::int64_t tokens, const at::Tensor& map,
-                                       const at::Tensor& norm, std::int64_t first_position) const {
+                                       PreparedMap& prepared, const at::Tensor& norm,
+                                       std::int64_t first_position) const {
   const at::ScalarType type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   at::Tensor reps = frozen(x);
   if (tokens > 1) reps = pool_blocks(reps, tokens, pooling.kinds());
+  if (kernels_serve(reps))
+    return representatives_by_kernel(reps, tokens, map, prepared, norm, first_position);
   reps = reps.to(type);
   if (map.defined()) {
     const at::Tensor weight = map.to(type);
@@ -103,6 +126,51 @@ at::Tensor PooledGate::representatives(const at::Tensor& x, const GatePooling& p
   if (norm.defined()) reps = rms_norm(reps, norm);
   return config().use_rope ? turn_representatives(reps, model().rope, first_position, tokens)
                            : reps;
+}
+
+// The same answer for both sides, whose representatives meet.
+bool PooledGate::kernels_serve(const at::Tensor& x) const {
+  if (!x.is_cuda() || (x.scalar_type() != at::kBFloat16 && x.scalar_type() != at::kHalf))
+    return false;
+  const bool learns = std::any_of(
+      parameters().begin(), parameters().end(),
+      [](const GateParameter& parameter) { return parameter.value.requires_grad(); });
+  if (learns && at::GradMode::is_enabled()) return false;
+  constexpr std::int64_t kMostRepresentatives = 16, kMostInputs = 512, kInputs = 64;
+  const auto fits = [this](const GatePooling& pooling) {
+    const std::int64_t inputs = head_dim() * pooling.num_kinds();
+    return inputs % kInputs == 0 && inputs <= kMostInputs;
+  };
+  return (config().width == 64 || config().width == 128) && fits(design_.q) && fits(design_.k) &&
+         config().block_size <= kMostRepresentatives * q_tokens();
+}
+
+at::Tensor PooledGate::representatives_by_kernel(const at::Tensor& pooled, std::int64_t tokens,
+                                                 const at::Tensor& map, PreparedMap& prepared,
+                                                 const at::Tensor& norm,
+                                                 std::int64_t first_position) const {
+  std::optional<at::Tensor> kernel_map, kernel_norm, cos, sin;
+  if (map.defined()) kernel_map = prepared.of(map, pooled.scalar_type());
+  if (norm.defined()) kernel_norm = norm.detach();
+  if (config().use_rope) {
+    const RopeTable angles = representative_angles(model().rope, config().width, first_position,
+                                                   pooled.size(2), tokens, pooled.device());
+    cos = angles.cos;
+    sin = angles.sin;
+  }
+  return gate_representatives(pooled, kernel_map, kernel_norm, cos, sin, kNormEps);
+}
+
+at::Tensor PooledGate::select(const at::Tensor& q_reps, const at::Tensor& k_reps,
+                              std::string_view policy, const at::Tensor& thresholds,
+                              std::int64_t q_len, std::int64_t kv_len) const {
+  if (!q_reps.is_cuda() || q_reps.scalar_type() != at::kBFloat16)
+    return Gate::select(q_reps, k_reps, policy, thresholds, q_len, kv_len);
+  return select_gate_blocks(
+      q_reps, k_reps, policy,
+      thresholds.defined() ? std::optional<at::Tensor>(thresholds) : std::nullopt, q_len, kv_len,
+      config().block_size, q_tokens(), k_tokens(),
+      1.0 / std::sqrt(static_cast<double>(q_reps.size(-1))));
 }
 
 void PooledGate::initialise(GateInit init, at::Generator& generator) {

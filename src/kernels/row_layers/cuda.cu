@@ -8,6 +8,7 @@
 #include "base/ceil_div.h"
 #include "kernels/device/check.cuh"
 #include "kernels/device/vector.cuh"
+#include "kernels/row_layers/turn_pair.cuh"
 
 namespace seer {
 namespace {
@@ -184,8 +185,9 @@ __global__ void __launch_bounds__(kThreads) rope_kernel(const RopeParams params)
 #pragma unroll
     for (int k = 0; k < kAngles; ++k) {
       const float a = to_float(first.elements[part + k]), b = to_float(second.elements[part + k]);
-      turned_first.elements[part + k] = from_float<T>(a * cos.elements[k] - b * sin.elements[k]);
-      turned_second.elements[part + k] = from_float<T>(b * cos.elements[k] + a * sin.elements[k]);
+      const TurnedPair turned = turn_pair(a, b, cos.elements[k], sin.elements[k]);
+      turned_first.elements[part + k] = from_float<T>(turned.first);
+      turned_second.elements[part + k] = from_float<T>(turned.second);
     }
   }
   turned_first.store(out);
