@@ -29,6 +29,8 @@
 
 namespace seer {
 
+struct RopeTable;
+
 // kNormal: normal(0, 0.02), the published one. kXavier: the older one, uniform with the bound that Xavier's rule gives
 // for a 3-D tensor [heads, in, out]: sqrt(6 / (in * out + heads * out)). kIdentity: maps that pass the averages on and
 // ignore the rest, so that the gate starts as mean pooling; needs avg on each mapped side and width == head_dim. Norms
@@ -37,7 +39,7 @@ enum class GateInit { kNormal, kXavier, kIdentity };
 // "normal", "xavier" or "identity"; throws std::invalid_argument.
 GateInit parse_gate_init(std::string_view name);
 
-// One of a gate's tensors: float32, contiguous, on the CPU; the tensor itself is trained and loaded in place.
+// One of a gate's tensors: float32, contiguous, at first on the CPU (GateSet::to); the tensor itself is trained and loaded in place.
 struct GateParameter {
   std::string name;  // as in files, without the layer: "mask_linear_k.weight"
   at::Tensor value;
@@ -71,14 +73,25 @@ class Gate {
   virtual at::Tensor key_representatives(const at::Tensor& k,
                                          std::int64_t first_position) const = 0;
 
+  // For training on tokens again without their q and k: features are all that representatives depend on besides the
+  // parameters, of the dtype of q and k, without gradients, and
+  //   query_representatives(q, p) = representatives_of_queries(query_features(q, p), p)
+  // with the same bits; keys likewise. The default keeps q and k as they are; a design that pools first keeps the pools.
+  virtual at::Tensor query_features(const at::Tensor& q, std::int64_t first_position) const;
+  virtual at::Tensor key_features(const at::Tensor& k, std::int64_t first_position) const;
+  virtual at::Tensor representatives_of_queries(const at::Tensor& features,
+                                                std::int64_t first_position) const;
+  virtual at::Tensor representatives_of_keys(const at::Tensor& features,
+                                             std::int64_t first_position) const;
+
   // Raw scaled logits, float32 (float64 for float64) [b, Hq, ceil(q_len / B), ceil(kv_len / B)]:
   //   max over the block pair's representatives of q.k / sqrt(g)
   // and -inf for key blocks that no query of the row can see. Queries stand at the end of the keys, as in
   // block_sparse_attention: query i is at position kv_len - q_len + i. Inside a block that is seen in part all key
   // representatives count.
   //   q_reps  [b, Hq, ceil(q_len / q_tokens), g]; k_reps [b, Hk, ceil(kv_len / k_tokens), g]
-  // Besides the result, memory does not grow with the length. Differentiable: backward goes to the one pair of
-  // representatives that gave the maximum (the first of equals).
+  // Besides the result, memory does not grow with the length on the CPU; on a GPU training makes all products at once.
+  // Differentiable: backward goes to one pair of representatives that gave the maximum (on the CPU the first of equals).
   virtual at::Tensor block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps,
                                   std::int64_t q_len, std::int64_t kv_len) const;
 
@@ -109,6 +122,8 @@ at::Tensor max_block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps, 
 // Differentiable.
 at::Tensor turn_representatives(const at::Tensor& x, const RopeConfig& rope,
                                 std::int64_t first_position, std::int64_t step);
+// The same with a table at hand (seer/rope.h), on the device of x.
+at::Tensor turn_representatives(const at::Tensor& x, const RopeTable& table);
 
 // Designs of one's own, by name. `make` returns a gate with zero weights and throws std::invalid_argument for a
 // configuration that it cannot serve. Names have letters, digits, '-', '_' and '.' and are not of the form Q..._K...;

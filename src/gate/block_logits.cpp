@@ -1,10 +1,14 @@
 // Scores of block pairs: the largest product over their representatives. The products of one tile of rows and keys are
 // made at a time, so that they stay in the second-level cache and memory does not grow with the length.
 #include <ATen/Parallel.h>
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/mm.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -239,14 +243,42 @@ class MaxBlockLogits : public torch::autograd::Function<MaxBlockLogits> {
   }
 };
 
+// On a GPU, by LibTorch's operators: all products at once.
+at::Tensor logits_on_device(const Shape& shape, const at::Tensor& q_reps, const at::Tensor& k_reps) {
+  const std::int64_t batch = q_reps.size(0), heads = q_reps.size(1), key_heads = k_reps.size(1);
+  const std::int64_t q_blocks = shape.q_blocks(), kv_blocks = shape.kv_blocks();
+  const std::int64_t rows = q_reps.size(2), keys = k_reps.size(2), width = q_reps.size(3);
+  constexpr double kHidden = -std::numeric_limits<double>::infinity();
+  // Each key head's keys meet the queries of its group.
+  const at::Tensor q = q_reps.reshape({batch, key_heads, heads / key_heads * rows, width});
+  at::Tensor products =
+      at::matmul(q * shape.scale, k_reps.transpose(2, 3)).view({batch, heads, rows, keys});
+  const std::int64_t missing_rows = q_blocks * shape.rows_per_block - rows;
+  const std::int64_t missing_keys = kv_blocks * shape.keys_per_block - keys;
+  if (missing_rows > 0 || missing_keys > 0)
+    products = at::constant_pad_nd(products, {0, missing_keys, 0, missing_rows}, kHidden);
+  if (shape.rows_per_block > 1) {
+    const std::int64_t columns = products.size(3);
+    products =
+        std::get<0>(products.view({batch, heads, q_blocks, shape.rows_per_block, columns}).max(3));
+  }
+  if (shape.keys_per_block > 1) {
+    products = std::get<0>(
+        products.view({batch, heads, q_blocks, kv_blocks, shape.keys_per_block}).max(4));
+  }
+  // Row r sees the first r + 1 blocks after those that the last of the past reaches into.
+  const std::int64_t past_blocks = ceil_div(shape.kv_len - shape.q_len, shape.block_size);
+  const at::Tensor hidden =
+      at::ones({q_blocks, kv_blocks}, q.options().dtype(at::kBool)).triu(past_blocks + 1);
+  return products.masked_fill(hidden, kHidden);
+}
+
 void check_reps(const char* name, const at::Tensor& reps, std::int64_t length,
                 std::int64_t tokens) {
   TORCH_CHECK(reps.dim() == 4, "block_logits: ", name,
               ": expected 4 dimensions [batch, heads, representatives, width], got ", reps.dim());
   TORCH_CHECK(reps.scalar_type() == at::kFloat || reps.scalar_type() == at::kDouble,
               "block_logits: ", name, ": expected float32 or float64, got ", reps.scalar_type());
-  TORCH_CHECK(reps.is_cpu(), "block_logits: ", name, ": expected a tensor of the CPU, got ",
-              reps.device());
   TORCH_CHECK(reps.size(2) == ceil_div(length, tokens), "block_logits: ", name, ": expected ",
               ceil_div(length, tokens), " representatives of ", length, " tokens, got ",
               reps.size(2));
@@ -276,6 +308,9 @@ at::Tensor max_block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps, 
               "block_logits: k_reps: ", k_reps.size(1), " heads do not divide the ", q_reps.size(1),
               " heads of q_reps");
   const Shape shape{q_len, kv_len, block_size, block_size / q_tokens, block_size / k_tokens, scale};
+  TORCH_CHECK(k_reps.device() == q_reps.device(), "block_logits: k_reps: expected ",
+              q_reps.device(), " (as q_reps), got ", k_reps.device());
+  if (!q_reps.is_cpu() && q_reps.numel() > 0) return logits_on_device(shape, q_reps, k_reps);
   if (at::GradMode::is_enabled() && (q_reps.requires_grad() || k_reps.requires_grad())) {
     return MaxBlockLogits::apply(q_reps, k_reps, shape);
   }

@@ -3,12 +3,15 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 #include <stdexcept>
 
 #include "base/quote.h"
+#include "seer/ops.h"
 #include "seer/rope.h"
 
 namespace seer {
@@ -25,6 +28,35 @@ double xavier_bound(const at::Tensor& weight) {
   const double fan_out = static_cast<double>(weight.size(0)) * taps;
   return std::sqrt(6.0 / (fan_in + fan_out));
 }
+
+void check_turned(const at::Tensor& x) {
+  TORCH_CHECK(x.dim() == 4 && x.size(3) % 2 == 0,
+              "turn_representatives: x: expected [batch, heads, representatives, even width], got ",
+              x.sizes());
+}
+
+// The operator, one launch each way: backward turns by the opposite angles.
+class TurnOnDevice : public torch::autograd::Function<TurnOnDevice> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+                            const at::Tensor& cos, const at::Tensor& sin) {
+    context->save_for_backward({cos, sin});
+    return turned(x.detach(), cos, sin);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = context->get_saved_variables();
+    return {turned(grads[0].detach(), saved[0], saved[1].neg()), at::Tensor(), at::Tensor()};
+  }
+
+ private:
+  // [1, heads, n, width], as the operator takes it: [n, heads, width].
+  static at::Tensor turned(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+    at::Tensor out = at::empty(x.sizes(), x.options());
+    rope(x.contiguous().squeeze(0).transpose(0, 1), cos, sin, out.squeeze(0).transpose(0, 1));
+    return out;
+  }
+};
 
 }  // namespace
 
@@ -49,6 +81,24 @@ Gate::Gate(const GateConfig& config, const ModelConfig& model, std::int64_t q_to
 }
 
 Gate::~Gate() = default;
+
+at::Tensor Gate::query_features(const at::Tensor& q, std::int64_t /*first_position*/) const {
+  return q.detach();
+}
+
+at::Tensor Gate::key_features(const at::Tensor& k, std::int64_t /*first_position*/) const {
+  return k.detach();
+}
+
+at::Tensor Gate::representatives_of_queries(const at::Tensor& features,
+                                            std::int64_t first_position) const {
+  return query_representatives(features, first_position);
+}
+
+at::Tensor Gate::representatives_of_keys(const at::Tensor& features,
+                                         std::int64_t first_position) const {
+  return key_representatives(features, first_position);
+}
 
 at::Tensor Gate::block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps,
                               std::int64_t q_len, std::int64_t kv_len) const {
@@ -86,12 +136,18 @@ void Gate::initialise(GateInit init, at::Generator& generator) {
 
 at::Tensor turn_representatives(const at::Tensor& x, const RopeConfig& rope,
                                 std::int64_t first_position, std::int64_t step) {
-  TORCH_CHECK(x.dim() == 4 && x.size(3) % 2 == 0,
-              "turn_representatives: x: expected [batch, heads, representatives, even width], got ",
-              x.sizes());
-  const std::int64_t half = x.size(3) / 2;
+  check_turned(x);
   // Not narrower and not wider than the representatives: the published code builds the table for head_dim.
-  const RopeTable table = rope_table(make_rope(rope, x.size(3)), first_position, x.size(2), step);
+  Rope of_width = make_rope(rope, x.size(3));
+  of_width.inv_freq = of_width.inv_freq.to(x.device());
+  return turn_representatives(x, rope_table(of_width, first_position, x.size(2), step));
+}
+
+at::Tensor turn_representatives(const at::Tensor& x, const RopeTable& table) {
+  check_turned(x);
+  if (x.is_cuda() && x.size(0) == 1 && x.scalar_type() == at::kFloat)
+    return TurnOnDevice::apply(x, table.cos, table.sin);
+  const std::int64_t half = x.size(3) / 2;
   const at::Tensor cos = table.cos.to(x.scalar_type());
   const at::Tensor sin = table.sin.to(x.scalar_type());
   const at::Tensor first = x.narrow(3, 0, half);
