@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
@@ -14,13 +14,14 @@
 #include "bench/kernels/attention_check.h"
 #include "bench/kernels/attention_masks.h"
 #include "bench/kernels/attention_peer.h"
-#include "bench/support/fma_peak.h"
+#include "bench/support/cache_flush.h"
+#include "bench/support/compute_peak.h"
+#include "seer/device.h"
 #include "seer/ops.h"
 
 namespace seer::bench {
 namespace {
 
-constexpr double kPeakSeconds = 0.05;  // of one run of the multiply-add peak
 constexpr std::int64_t kMaxLength = std::int64_t{1} << 22;
 constexpr std::int64_t kMaxHeads = 1024;
 constexpr std::int64_t kMaxHeadDim = 512;
@@ -36,17 +37,9 @@ void check_range(const char* flag, std::int64_t value, std::int64_t low, std::in
   }
 }
 
-void check_device(const std::string& device) {
-  if (device == "cpu") return;
-  if (device == "cuda" || device.starts_with("cuda:")) {
-    refuse(fmt::format("--device {}: this build has no CUDA kernels; expected cpu", device));
-  }
-  refuse(fmt::format("--device {}: unknown device; expected cpu", device));
-}
-
 void check_memory(const AttentionBenchOptions& options) {
   const std::uint64_t needed = attention_bench_memory(options);
-  const std::uint64_t available = available_memory_bytes();
+  const std::uint64_t available = available_memory(options.device);
   if (available == 0 || needed <= available) return;
   constexpr double kGigabyte = 1e9;
   refuse(fmt::format(
@@ -54,10 +47,6 @@ void check_memory(const AttentionBenchOptions& options) {
       "--kv-seq ({}), --heads ({}) or --batch ({})",
       static_cast<double>(needed) / kGigabyte, static_cast<double>(available) / kGigabyte,
       options.q_len, options.kv_len, options.num_q_heads, options.batch));
-}
-
-at::ScalarType dtype_of(const AttentionBenchOptions& options) {
-  return options.dtype == "bfloat16" ? at::kBFloat16 : at::kFloat;
 }
 
 // The densities below 1, each once, from high to low.
@@ -78,7 +67,8 @@ CausalBlocks blocks_of(const AttentionBenchOptions& options) {
 AttentionProblem random_problem(const AttentionBenchOptions& options) {
   at::manual_seed(options.seed);
   const auto draw = [&](std::int64_t heads, std::int64_t length) {
-    return at::randn({options.batch, heads, length, options.head_dim}, dtype_of(options));
+    return at::randn({options.batch, heads, length, options.head_dim},
+                     at::TensorOptions(options.dtype).device(options.device));
   };
   at::Tensor q = draw(options.num_q_heads, options.q_len);
   at::Tensor k = draw(options.num_kv_heads, options.kv_len);
@@ -94,14 +84,16 @@ struct Entry {
 };
 
 Entry masked_entry(const AttentionProblem& problem, std::string name, double density_asked,
-                   const at::Tensor& block_mask, double heads_per_mask_head) {
+                   const at::Tensor& block_mask) {
   const KeptWork kept = count_kept(problem.blocks, block_mask);
+  const auto heads = static_cast<double>(problem.q.size(0) * problem.q.size(1));
+  const auto mask_heads = static_cast<double>(block_mask.size(0) * block_mask.size(1));
   Entry entry;
   entry.measurement.name = std::move(name);
   entry.measurement.density_asked = density_asked;
   entry.measurement.density = kept.density;
   entry.measurement.density_of_pairs = kept.density_of_pairs;
-  entry.pairs = kept.pairs * heads_per_mask_head;
+  entry.pairs = kept.pairs * heads / mask_heads;
   entry.call = [&problem, block_mask] {
     block_sparse_attention(problem.q, problem.k, problem.v, block_mask, problem.blocks.block_size);
   };
@@ -109,43 +101,54 @@ Entry masked_entry(const AttentionProblem& problem, std::string name, double den
 }
 
 std::vector<Entry> checked_entries(const AttentionBenchOptions& options,
-                                   const AttentionProblem& problem, const AttentionPeer& peer,
+                                   const AttentionProblem& problem,
+                                   const std::vector<AttentionPeer>& peers,
                                    const std::function<void()>& before_call) {
   const CausalBlocks& blocks = problem.blocks;
-  const at::ScalarType dtype = dtype_of(options);
-  const auto sparse = [&](const at::Tensor& mask) {
+  const auto attend = [&](const std::optional<at::Tensor>& mask) {
     before_call();
     return std::get<0>(
         block_sparse_attention(problem.q, problem.k, problem.v, mask, options.block_size));
   };
   const auto agree = [&](Entry& entry, const Difference& difference) {
-    require_agreement(difference, dtype, entry.measurement.name);
+    require_agreement(difference, options.dtype, entry.measurement.name);
     entry.measurement.max_difference =
         std::max(entry.measurement.max_difference, difference.absolute);
   };
   std::vector<Entry> entries;
 
-  // One mask head for all: every block.
-  const at::Tensor every_block =
-      at::ones({1, 1, blocks.num_q_blocks(), blocks.num_kv_blocks()}, at::kBool);
-  const auto all_heads = static_cast<double>(options.batch * options.num_q_heads);
-  Entry dense = masked_entry(problem, "dense", 1, every_block, all_heads);
-  Entry sdpa = dense;
-  sdpa.measurement.name = "sdpa";
-  sdpa.call = [&peer] { peer.call(); };
-  const at::Tensor dense_out = sparse(every_block);
-  before_call();
-  agree(dense, compare_heads(dense_out, peer.call()));
+  const at::Tensor every_block = at::ones({1, 1, blocks.num_q_blocks(), blocks.num_kv_blocks()},
+                                          at::TensorOptions(at::kBool).device(options.device));
+  Entry dense = masked_entry(problem, "dense", 1, every_block);
+  dense.call = [&problem] {
+    block_sparse_attention(problem.q, problem.k, problem.v, std::nullopt,
+                           problem.blocks.block_size);
+  };
+  const at::Tensor dense_out = attend(std::nullopt);
   agree(dense, compare_some_blocks(problem, every_block, dense_out, {}, options.seed));
+  for (const AttentionPeer& peer : peers) {
+    Entry entry = dense;
+    entry.measurement.name = peer.name;
+    entry.measurement.form = peer.form;
+    entry.call = [&peer] { peer.call(); };
+    before_call();
+    agree(dense, compare_heads(dense_out, peer.call()));
+    entries.push_back(std::move(entry));
+  }
   const double pairs = dense.pairs;
-  entries.push_back(std::move(sdpa));
   entries.push_back(std::move(dense));
 
+  const auto add_masked = [&](const std::string& name, double density, const at::Tensor& mask) {
+    entries.push_back(masked_entry(problem, name, density, mask));
+    agree(entries.back(), compare_some_blocks(problem, mask, attend(mask), {}, options.seed));
+  };
   for (const double density : sparse_densities(options)) {
-    const at::Tensor mask =
-        random_block_mask(blocks, options.batch, options.num_q_heads, density, options.seed);
-    entries.push_back(masked_entry(problem, "sparse", density, mask, 1));
-    agree(entries.back(), compare_some_blocks(problem, mask, sparse(mask), {}, options.seed));
+    add_masked("sparse", density,
+               random_block_mask(blocks, options.batch, options.num_q_heads, density, options.seed,
+                                 options.device));
+  }
+  for (const NamedMask& mask : options.masks) {
+    add_masked(mask.name, count_kept(blocks, mask.block_mask).density, mask.block_mask);
   }
 
   Entry with_map;
@@ -204,17 +207,19 @@ void check_attention_bench(const AttentionBenchOptions& options) {
       refuse(fmt::format("--density {}: expected a number above 0 and at most 1", density));
     }
   }
-  if (options.dtype != "float32" && options.dtype != "bfloat16") {
-    refuse(fmt::format("--dtype {}: expected float32 or bfloat16", options.dtype));
+  if (options.device.is_cuda() && options.kv_len != options.q_len) {
+    refuse(
+        fmt::format("--kv-seq {}: on a GPU expected --seq {}: LibTorch's kernels there align "
+                    "causal masks at the start",
+                    options.kv_len, options.q_len));
   }
-  check_device(options.device);
   cpu_isa();  // refuses a wrong SEER_CPU_ISA before any work
   check_memory(options);
 }
 
 std::uint64_t attention_bench_memory(const AttentionBenchOptions& options) {
   const CausalBlocks blocks = blocks_of(options);
-  const double element = options.dtype == "bfloat16" ? 2 : 4;
+  const auto element = static_cast<double>(at::elementSize(options.dtype));
   const auto batch = static_cast<double>(options.batch);
   const auto q_heads = batch * static_cast<double>(options.num_q_heads);
   const auto kv_heads = batch * static_cast<double>(options.num_kv_heads);
@@ -237,8 +242,9 @@ std::uint64_t attention_bench_memory(const AttentionBenchOptions& options) {
   bytes += 4 * q_heads * map;                                                      // block map
   bytes += 8 * (3 * q_len * head_dim);  // one head, compared in double precision
   bytes += 8 * (2 * kv_len * head_dim + 3 * static_cast<double>(options.block_size) * kv_len);
-  constexpr double kProgram = 300e6;  // LibTorch itself, scratch of the threads
-  return static_cast<std::uint64_t>(bytes + kProgram);
+  // LibTorch itself, scratch of the threads; on a GPU scratch, the operands of the peak, what flushes the cache.
+  const double fixed = options.device.is_cpu() ? 300e6 : 1.2e9;
+  return static_cast<std::uint64_t>(bytes + fixed);
 }
 
 AttentionBenchResult run_attention_bench(const AttentionBenchOptions& options,
@@ -248,35 +254,39 @@ AttentionBenchResult run_attention_bench(const AttentionBenchOptions& options,
   const c10::NoGradGuard no_grad;
   AttentionBenchResult result;
   result.options = options;
-  result.machine = describe_machine();
+  result.machine = describe_machine(options.device);
 
   const AttentionProblem problem = random_problem(options);
   say("looking for the fastest form of LibTorch's attention");
-  const AttentionPeer peer = fastest_sdpa(problem.q, problem.k, problem.v, before_call);
-  result.sdpa_form = peer.form;
+  const std::vector<AttentionPeer> peers =
+      attention_peers(problem.q, problem.k, problem.v, before_call);
+  result.sdpa_form = peers.front().form;
   say("checking the results");
-  std::vector<Entry> entries = checked_entries(options, problem, peer, before_call);
+  std::vector<Entry> entries = checked_entries(options, problem, peers, before_call);
 
-  const CpuIsa isa = cpu_isa();
-  const FmaKind kind = fma_kind(isa, options.dtype == "bfloat16");
-  const FmaPeak peak(kind, isa, options.threads, kPeakSeconds);
-  std::vector<Subject> subjects = {{"peak", [&peak] { peak.run(); }}};
+  const ComputePeak peak = compute_peak(options.device, options.dtype, options.threads);
+  const CacheFlush flush(options.device);
+  std::vector<Subject> subjects = {{"peak", peak.run}};
   for (const Entry& entry : entries) subjects.push_back({entry.measurement.name, entry.call});
   std::vector<Samples> samples = time_alternating(
-      subjects, options.warmup, options.repeats, before_call,
+      subjects, options.device, options.warmup, options.repeats,
+      [&] {
+        before_call();
+        flush();
+      },
       [&](int done, int all, double seconds_left) {
         say(fmt::format("round {} of {}, about {:.0f} s left", done, all, seconds_left));
       });
 
-  result.peak_kind = fma_kind_name(kind);
-  result.peak_tflops = peak.flops() / samples[0].median() / 1e12;
+  result.peak_kind = peak.kind;
+  result.peak_tflops = peak.flops / samples[0].median() / 1e12;
   const Samples& sdpa = samples[1];
-  const Samples& dense = samples[2];
+  const Samples& dense = samples[1 + peers.size()];
   for (std::size_t i = 0; i < entries.size(); ++i) {
     AttentionMeasurement& measurement = entries[i].measurement;
     measurement.samples = samples[i + 1];
     const double flops = 4 * static_cast<double>(options.head_dim) * entries[i].pairs;
-    derive(measurement, flops, samples[0], peak.flops(), sdpa, dense);
+    derive(measurement, flops, samples[0], peak.flops, sdpa, dense);
     result.measurements.push_back(measurement);
   }
   return result;

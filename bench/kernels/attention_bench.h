@@ -1,6 +1,10 @@
 // Times Seer's attention against LibTorch's, side by side, and checks the results first.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+#include <c10/core/ScalarType.h>
+
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -10,6 +14,12 @@
 #include "bench/support/paired_timing.h"
 
 namespace seer::bench {
+
+// Masks to measure besides random ones, such as those that gates chose.
+struct NamedMask {
+  std::string name;
+  at::Tensor block_mask;  // as block_sparse_attention takes it, on the device
+};
 
 // Always causal. Density is the share of the blocks of the causal triangle that a mask keeps.
 struct AttentionBenchOptions {
@@ -21,8 +31,9 @@ struct AttentionBenchOptions {
   std::int64_t head_dim = 128;
   std::int64_t block_size = 64;
   std::vector<double> densities = {1.0, 0.1};  // 1.0 is measured in any case
-  std::string dtype = "float32";               // or "bfloat16"
-  std::string device = "cpu";
+  std::vector<NamedMask> masks;
+  c10::ScalarType dtype = c10::kFloat;
+  c10::Device device = c10::kCPU;
   int threads = 0;  // 0: as many as LibTorch takes by itself
   int repeats = 5;
   int warmup = 1;
@@ -37,7 +48,8 @@ std::uint64_t attention_bench_memory(const AttentionBenchOptions& options);
 
 // One thing that was timed.
 struct AttentionMeasurement {
-  std::string name;  // "sdpa", "dense", "sparse", "block_map"
+  std::string name;  // "sdpa", "dense", "sparse", "block_map"; "sdpa_flash" on a GPU; a NamedMask's
+  std::string form;  // of LibTorch's: how it was called; else empty
   double density_asked = 1;
   double density = 1;           // kept blocks over blocks of the causal triangle, counted
   double density_of_pairs = 1;  // visible query-key pairs inside kept blocks over all visible ones
@@ -54,8 +66,8 @@ struct AttentionMeasurement {
 struct AttentionBenchResult {
   AttentionBenchOptions options;
   Machine machine;
-  std::string sdpa_form;   // how LibTorch was called, the faster of the ways that exist
-  std::string peak_kind;   // the instruction of the peak
+  std::string sdpa_form;   // how LibTorch was called for the case "sdpa"
+  std::string peak_kind;   // what was run for the peak
   double peak_tflops = 0;  // median, over the same threads, in the same rounds
   std::vector<AttentionMeasurement> measurements;
 };

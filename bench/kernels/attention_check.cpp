@@ -13,7 +13,7 @@ namespace seer::bench {
 namespace {
 
 constexpr int kRandomBlocks = 6;
-// Rounding of inputs' products and sums in float32, and of probabilities and results in bfloat16.
+// Rounding of inputs' products and sums in float32, and of probabilities and results in bfloat16 (float16: less).
 constexpr double kFloat32Tolerance = 2e-5;
 constexpr double kBFloat16Tolerance = 1e-2;
 
@@ -49,7 +49,7 @@ Difference compare_block(const AttentionProblem& problem, const at::Tensor& bloc
 
   const auto wide = [&](const at::Tensor& tensor, std::int64_t of_head, std::int64_t first,
                         std::int64_t last) {
-    return tensor[batch][of_head].slice(0, first, last).to(at::kDouble);
+    return tensor[batch][of_head].slice(0, first, last).cpu().to(at::kDouble);
   };
   at::Tensor scores = at::matmul(wide(problem.q, head, begin, end),
                                  wide(problem.k, kv_head, 0, num_keys).transpose(0, 1)) /
@@ -59,22 +59,24 @@ Difference compare_block(const AttentionProblem& problem, const at::Tensor& bloc
   at::Tensor hidden = keys.gt(queries);
   if (block_mask.defined()) {
     const at::Tensor kept =
-        block_mask[batch % block_mask.size(0)][head % block_mask.size(1)][q_block].slice(
-            0, 0, num_visible);
+        block_mask[batch % block_mask.size(0)][head % block_mask.size(1)][q_block]
+            .slice(0, 0, num_visible)
+            .cpu();
     const at::Tensor kept_keys = kept.repeat_interleave(blocks.block_size).slice(0, 0, num_keys);
     hidden = hidden.logical_or(kept_keys.logical_not());
   }
   const at::Tensor probabilities =
       scores.masked_fill_(hidden, -std::numeric_limits<double>::infinity()).softmax(-1);
   Difference worst =
-      difference_of(out[batch][head].slice(0, begin, end),
+      difference_of(out[batch][head].slice(0, begin, end).cpu(),
                     at::matmul(probabilities, wide(problem.v, kv_head, 0, num_keys)));
   if (block_map.defined()) {
     const std::int64_t padding = num_visible * blocks.block_size - num_keys;
     const at::Tensor map = at::constant_pad_nd(probabilities, {0, padding})
                                .view({end - begin, num_visible, blocks.block_size})
                                .amax({0, 2});
-    raise_to(worst, difference_of(block_map[batch][head][q_block].slice(0, 0, num_visible), map));
+    raise_to(worst,
+             difference_of(block_map[batch][head][q_block].slice(0, 0, num_visible).cpu(), map));
   }
   return worst;
 }
@@ -113,7 +115,7 @@ Difference compare_some_blocks(const AttentionProblem& problem, const at::Tensor
 
 void require_agreement(const Difference& difference, at::ScalarType dtype,
                        const std::string& name) {
-  const double tolerance = dtype == at::kBFloat16 ? kBFloat16Tolerance : kFloat32Tolerance;
+  const double tolerance = dtype == at::kFloat ? kFloat32Tolerance : kBFloat16Tolerance;
   if (difference.relative <= tolerance) return;
   throw std::runtime_error(
       fmt::format("{}: the result is wrong, so no time is reported: relative difference {:.3g} "

@@ -50,6 +50,43 @@ void fill_head(const CausalBlocks& blocks, double density, std::mt19937_64& rand
   }
 }
 
+// The pattern that every mask is between: what is visible, and what is always kept of it.
+struct CausalPattern {
+  at::Tensor visible, always;  // bool [query blocks, key blocks]
+};
+
+CausalPattern causal_pattern(const CausalBlocks& blocks) {
+  const auto make = [&] {
+    return at::zeros({blocks.num_q_blocks(), blocks.num_kv_blocks()}, at::kBool);
+  };
+  CausalPattern pattern{make(), make()};
+  bool* visible = pattern.visible.mutable_data_ptr<bool>();
+  bool* always = pattern.always.mutable_data_ptr<bool>();
+  const std::int64_t width = blocks.num_kv_blocks();
+  for (std::int64_t row = 0; row < blocks.num_q_blocks(); ++row) {
+    for (std::int64_t column = 0; column < blocks.num_visible(row); ++column) {
+      visible[row * width + column] = true;
+      always[row * width + column] = column == 0 || is_diagonal(blocks, row, column);
+    }
+  }
+  return pattern;
+}
+
+// As random_block_mask() on a device where sorting a head's blocks would take long.
+at::Tensor drawn_block_mask(const CausalBlocks& blocks, std::int64_t batch, std::int64_t heads,
+                            double density, std::uint64_t seed, c10::Device device) {
+  const CausalPattern pattern = causal_pattern(blocks);
+  const double triangle = pattern.visible.sum().item<double>();
+  const double always = pattern.always.sum().item<double>();
+  const double share =
+      triangle > always ? std::clamp((density * triangle - always) / (triangle - always), 0.0, 1.0)
+                        : 1.0;
+  at::manual_seed(seed);
+  const at::Tensor drawn = at::rand({batch, heads, blocks.num_q_blocks(), blocks.num_kv_blocks()},
+                                    at::TensorOptions(at::kFloat).device(device)) < share;
+  return (drawn & pattern.visible.to(device)) | pattern.always.to(device);
+}
+
 }  // namespace
 
 std::int64_t CausalBlocks::num_q_blocks() const {
@@ -79,7 +116,8 @@ std::int64_t CausalBlocks::visible_pairs(std::int64_t q_block, std::int64_t kv_b
 }
 
 at::Tensor random_block_mask(const CausalBlocks& blocks, std::int64_t batch, std::int64_t heads,
-                             double density, std::uint64_t seed) {
+                             double density, std::uint64_t seed, c10::Device device) {
+  if (!device.is_cpu()) return drawn_block_mask(blocks, batch, heads, density, seed, device);
   at::Tensor mask =
       at::zeros({batch, heads, blocks.num_q_blocks(), blocks.num_kv_blocks()}, at::kBool);
   std::mt19937_64 random(seed);
@@ -93,18 +131,17 @@ at::Tensor random_block_mask(const CausalBlocks& blocks, std::int64_t batch, std
 
 KeptWork count_kept(const CausalBlocks& blocks, const at::Tensor& block_mask) {
   const std::int64_t num_heads = block_mask.size(0) * block_mask.size(1);
-  const at::Tensor dense = block_mask.contiguous();
-  const bool* mask = dense.const_data_ptr<bool>();
+  // [query blocks, key blocks]: how many heads keep the block.
+  const at::Tensor heads_that_keep = block_mask.sum({0, 1}, false, at::kLong).cpu().contiguous();
+  const auto* const counts = heads_that_keep.const_data_ptr<std::int64_t>();
   const std::int64_t width = blocks.num_kv_blocks();
   double kept = 0, triangle = 0, kept_pairs = 0, pairs = 0;
   for (std::int64_t row = 0; row < blocks.num_q_blocks(); ++row) {
     for (std::int64_t column = 0; column < blocks.num_visible(row); ++column) {
       const auto block_pairs = static_cast<double>(blocks.visible_pairs(row, column));
-      for (std::int64_t head = 0; head < num_heads; ++head) {
-        const bool keeps = mask[(head * blocks.num_q_blocks() + row) * width + column];
-        kept += keeps ? 1 : 0;
-        kept_pairs += keeps ? block_pairs : 0;
-      }
+      const auto count = static_cast<double>(counts[row * width + column]);
+      kept += count;
+      kept_pairs += count * block_pairs;
       triangle += static_cast<double>(num_heads);
       pairs += block_pairs * static_cast<double>(num_heads);
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
 
 #include <cstdint>
 
@@ -18,10 +19,11 @@ struct CausalBlocks {
   std::int64_t visible_pairs(std::int64_t q_block, std::int64_t kv_block) const;  // of tokens
 };
 
-// bool [batch, heads, query blocks, key blocks]. Each head keeps its own random share `density` of
-// the causal triangle; the first block and those at the diagonal always are among the kept.
+// bool [batch, heads, query blocks, key blocks] on `device`. Each head keeps its own random share
+// `density` of the causal triangle; the first block and those at the diagonal always are among the
+// kept. On a GPU each other block is drawn by itself, so that the share is close to `density`.
 at::Tensor random_block_mask(const CausalBlocks& blocks, std::int64_t batch, std::int64_t heads,
-                             double density, std::uint64_t seed);
+                             double density, std::uint64_t seed, c10::Device device = c10::kCPU);
 
 // What a mask keeps, of one head on average.
 struct KeptWork {

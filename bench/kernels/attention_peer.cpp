@@ -39,10 +39,8 @@ double seconds_of(const Form& form) {
 
 AttentionPeer peer_of(Form form) {
   std::string name = form.name + ", " + form.kernel();
-  return {std::move(name), [form = std::move(form)] { return form.call(); }};
+  return {"sdpa", std::move(name), [form = std::move(form)] { return form.call(); }};
 }
-
-}  // namespace
 
 AttentionPeer fastest_sdpa(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                            const std::function<void()>& before_call) {
@@ -73,6 +71,36 @@ AttentionPeer fastest_sdpa(const at::Tensor& q, const at::Tensor& k, const at::T
     expanded_seconds = trial == 0 ? of_expanded : std::min(expanded_seconds, of_expanded);
   }
   return peer_of(std::move(plain_seconds <= expanded_seconds ? plain : expanded));
+}
+
+// The operators behind scaled_dot_product_attention, called by name: its own choice between them depends on settings of
+// the process.
+std::vector<AttentionPeer> gpu_peers(const at::Tensor& q, const at::Tensor& k,
+                                     const at::Tensor& v) {
+  const std::int64_t ratio = q.size(1) / k.size(1);
+  const at::Tensor keys = ratio == 1 ? k : k.repeat_interleave(ratio, 1);
+  const at::Tensor values = ratio == 1 ? v : v.repeat_interleave(ratio, 1);
+  const std::string form =
+      std::string("is_causal") + (ratio == 1 ? "" : ", keys and values expanded beforehand");
+  return {{"sdpa", form + ", cuDNN",
+           [q, keys, values] {
+             return std::get<0>(at::_scaled_dot_product_cudnn_attention(
+                 q, keys, values, /*attn_bias=*/{}, /*compute_log_sumexp=*/false,
+                 /*dropout_p=*/0.0, /*is_causal=*/true));
+           }},
+          {"sdpa_flash", form + ", flash kernel", [q, keys, values] {
+             return std::get<0>(at::_scaled_dot_product_flash_attention(
+                 q, keys, values, /*dropout_p=*/0.0, /*is_causal=*/true));
+           }}};
+}
+
+}  // namespace
+
+std::vector<AttentionPeer> attention_peers(const at::Tensor& q, const at::Tensor& k,
+                                           const at::Tensor& v,
+                                           const std::function<void()>& before_call) {
+  if (q.is_cuda()) return gpu_peers(q, k, v);
+  return {fastest_sdpa(q, k, v, before_call)};
 }
 
 }  // namespace seer::bench

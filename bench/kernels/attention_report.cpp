@@ -5,17 +5,12 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "seer/device.h"
+
 namespace seer::bench {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-Json machine_json(const Machine& machine) {
-  return {{"cpu", machine.cpu},     {"logical_cpus", machine.logical_cpus},
-          {"isa", machine.isa},     {"threads", machine.threads},
-          {"torch", machine.torch}, {"commit", machine.commit},
-          {"date", machine.date}};
-}
 
 Json shape_json(const AttentionBenchOptions& options) {
   return {{"batch", options.batch},
@@ -25,7 +20,7 @@ Json shape_json(const AttentionBenchOptions& options) {
           {"kv_seq", options.kv_len},
           {"head_dim", options.head_dim},
           {"block_size", options.block_size},
-          {"dtype", options.dtype},
+          {"dtype", dtype_name(options.dtype)},
           {"causal", true}};
 }
 
@@ -41,6 +36,7 @@ Json measurement_json(const AttentionMeasurement& measurement) {
       {"repeats", samples.seconds.size()},
       {"tflops", measurement.tflops},
       {"share_of_peak", measurement.share_of_peak}};
+  if (!measurement.form.empty()) json["form"] = measurement.form;
   if (measurement.name == "sdpa") return json;
   json["speedup_over_sdpa"] = measurement.speedup_over_sdpa;
   json["time_over_dense"] = measurement.time_over_dense;
@@ -58,7 +54,7 @@ std::string attention_json_lines(const AttentionBenchResult& result) {
     Json line = {{"benchmark", "attention"}};
     line.update(measurement_json(measurement));
     line["shape"] = shape_json(result.options);
-    line["device"] = result.options.device;
+    line["device"] = result.options.device.is_cpu() ? "cpu" : "cuda";
     line["seed"] = result.options.seed;
     line["warmup"] = result.options.warmup;
     line["sdpa_form"] = result.sdpa_form;
@@ -77,11 +73,12 @@ std::string attention_table(const AttentionBenchResult& result) {
   fmt::format_to(write,
                  "Causal attention, {}: batch {}, {} query and {} key/value heads, {} queries, {} "
                  "keys, head_dim {}, blocks of {}\n",
-                 options.dtype, options.batch, options.num_q_heads, options.num_kv_heads,
-                 options.q_len, options.kv_len, options.head_dim, options.block_size);
-  fmt::format_to(write, "{}, {} kernels, {} threads; LibTorch {}; commit {}; {}\n", machine.cpu,
-                 machine.isa, machine.threads, machine.torch, machine.commit, machine.date);
-  fmt::format_to(write, "Peak of the same threads: {:.3f} TFLOP/s ({}). sdpa: {}\n\n",
+                 dtype_name(options.dtype), options.batch, options.num_q_heads,
+                 options.num_kv_heads, options.q_len, options.kv_len, options.head_dim,
+                 options.block_size);
+  fmt::format_to(write, "{}; LibTorch {}; commit {}; {}\n", machine_text(machine), machine.torch,
+                 machine.commit, machine.date);
+  fmt::format_to(write, "Peak in the same rounds: {:.3f} TFLOP/s ({}). sdpa: {}\n\n",
                  result.peak_tflops, result.peak_kind, result.sdpa_form);
   fmt::format_to(write, "{:<10} {:>8} {:>8} {:>10} {:>10} {:>10} {:>9} {:>8} {:>8} {:>6} {:>7}\n",
                  "case", "density", "pairs", "median s", "min s", "max s", "TFLOP/s", "of peak",

@@ -1,7 +1,10 @@
 // What a figure was measured on.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 namespace seer::bench {
@@ -14,9 +17,15 @@ struct Machine {
   std::string torch;   // version
   std::string commit;  // of Seer's tree at build time; "unknown" outside git, "-dirty" when altered
   std::string date;    // UTC, ISO 8601
+  std::string gpu;     // name, where it was measured on one
 };
 
-Machine describe_machine();
+Machine describe_machine(c10::Device device = c10::kCPU);
+
+// The fields of a record.
+nlohmann::ordered_json machine_json(const Machine& machine);
+// For people: "AMD EPYC, avx512 kernels, 2 threads" or "NVIDIA H200".
+std::string machine_text(const Machine& machine);
 
 // As many as LibTorch takes unless it is told.
 int default_threads();

@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstddef>
 
+#include "bench/support/work_marks.h"
+
 namespace seer::bench {
 namespace {
 
@@ -27,7 +29,7 @@ double Samples::max() const {
 }
 
 std::vector<Samples> time_alternating(
-    const std::vector<Subject>& subjects, int warmup, int repeats,
+    const std::vector<Subject>& subjects, c10::Device device, int warmup, int repeats,
     const std::function<void()>& before_call,
     const std::function<void(int done, int all, double seconds_left)>& progress) {
   using Clock = std::chrono::steady_clock;
@@ -36,10 +38,8 @@ std::vector<Samples> time_alternating(
   for (int round = 0; round < warmup + repeats; ++round) {
     for (std::size_t subject = 0; subject < subjects.size(); ++subject) {
       before_call();
-      const auto begin = Clock::now();
-      subjects[subject].call();
-      const std::chrono::duration<double> taken = Clock::now() - begin;
-      if (round >= warmup) samples[subject].seconds.push_back(taken.count());
+      const double taken = seconds_of(device, subjects[subject].call);
+      if (round >= warmup) samples[subject].seconds.push_back(taken);
     }
     const std::chrono::duration<double> total = Clock::now() - start;
     const int done = round + 1;

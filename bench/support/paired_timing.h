@@ -2,6 +2,8 @@
 // of them alike.
 #pragma once
 
+#include <c10/core/Device.h>
+
 #include <functional>
 #include <string>
 #include <vector>
@@ -23,11 +25,12 @@ struct Subject {
 };
 
 // Calls the subjects in turn, A B C A B C ..., first `warmup` rounds untimed, then `repeats` timed
-// ones. `before_call` runs before every call, outside the timing; it may throw to stop.
+// ones; on a GPU the time is that between events around a call. `before_call` runs before every
+// call, outside the timing; it may throw to stop.
 //   progress  called after every round with the number of rounds done, of all, and the seconds left
 //             at the pace so far
 std::vector<Samples> time_alternating(
-    const std::vector<Subject>& subjects, int warmup, int repeats,
+    const std::vector<Subject>& subjects, c10::Device device, int warmup, int repeats,
     const std::function<void()>& before_call,
     const std::function<void(int done, int all, double seconds_left)>& progress);
 

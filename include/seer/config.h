@@ -27,6 +27,8 @@ struct RopeConfig {
       std::nullopt;  // yarn: multiplies cos and sin; derived from factor when absent
   std::optional<double> mscale = std::nullopt, mscale_all_dim = std::nullopt;  // yarn
   bool truncate = true;  // yarn: round the correction range to integers
+
+  bool operator==(const RopeConfig&) const = default;
 };
 
 // Tokens of a prompt that go through the layers at once, unless another number is asked for.

@@ -29,8 +29,6 @@
 
 namespace seer {
 
-struct RopeTable;
-
 // kNormal: normal(0, 0.02), the published one. kXavier: the older one, uniform with the bound that Xavier's rule gives
 // for a 3-D tensor [heads, in, out]: sqrt(6 / (in * out + heads * out)). kIdentity: maps that pass the averages on and
 // ignore the rest, so that the gate starts as mean pooling; needs avg on each mapped side and width == head_dim. Norms
@@ -39,7 +37,8 @@ enum class GateInit { kNormal, kXavier, kIdentity };
 // "normal", "xavier" or "identity"; throws std::invalid_argument.
 GateInit parse_gate_init(std::string_view name);
 
-// One of a gate's tensors: float32, contiguous, at first on the CPU (GateSet::to); the tensor itself is trained and loaded in place.
+// One of a gate's tensors: float32, contiguous, on the CPU until GateSet::to(); the tensor itself is trained and loaded in
+// place.
 struct GateParameter {
   std::string name;  // as in files, without the layer: "mask_linear_k.weight"
   at::Tensor value;
@@ -63,9 +62,11 @@ class Gate {
   std::int64_t q_tokens() const { return q_tokens_; }
   std::int64_t k_tokens() const { return k_tokens_; }
 
-  // q: [b, Hq, length, d], float32, bfloat16 or float64, before RoPE (after the model's own q norm, where it has one),
-  // any strides with a contiguous last dimension; the first token is at `first_position`, which is also where the grid
-  // of query blocks begins. Returns [b, Hq, ceil(length / q_tokens), g], float32 (float64 for float64).
+  // q: [b, Hq, length, d], float32, bfloat16 or float64 (on CUDA float32, bfloat16 or float16), before RoPE (after the
+  // model's own q norm, where it has one), any strides with a contiguous last dimension, on the device of the gate; the
+  // first token is at `first_position`, which is also where the grid of query blocks begins. Returns
+  // [b, Hq, ceil(length / q_tokens), g], float32 (float64 for float64); the built-in designs give bfloat16 on CUDA for
+  // two-byte q where no gradient is asked for and their kernels serve the sizes: one launch, with bfloat16 weights.
   virtual at::Tensor query_representatives(const at::Tensor& q,
                                            std::int64_t first_position) const = 0;
   // k: [b, Hkv, length, d], as q; first_position is a multiple of the block size. Returns [b, Hk, ceil(length /
@@ -90,10 +91,19 @@ class Gate {
   // block_sparse_attention: query i is at position kv_len - q_len + i. Inside a block that is seen in part all key
   // representatives count.
   //   q_reps  [b, Hq, ceil(q_len / q_tokens), g]; k_reps [b, Hk, ceil(kv_len / k_tokens), g]
-  // Besides the result, memory does not grow with the length on the CPU; on a GPU training makes all products at once.
-  // Differentiable: backward goes to one pair of representatives that gave the maximum (on the CPU the first of equals).
+  // Besides the result, memory does not grow with the square of the length. Differentiable: backward goes to the one pair
+  // of representatives that gave the maximum (the first of equals).
   virtual at::Tensor block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps,
                                   std::int64_t q_len, std::int64_t kv_len) const;
+
+  // The block mask that a policy picks (as select_blocks() of seer/ops.h takes it): by a row's softmax where it is one of
+  // threshold or mass, by the logits where it is one of ratio or budget. bool [b, Hq, query blocks, key blocks].
+  //   thresholds  float32 [Hq] on the device of the representatives, or undefined: beside a policy of threshold, in place
+  //               of its number
+  // The default goes through block_logits(). A design that overrides block_logits() and not this need do nothing more.
+  virtual at::Tensor select(const at::Tensor& q_reps, const at::Tensor& k_reps,
+                            std::string_view policy, const at::Tensor& thresholds,
+                            std::int64_t q_len, std::int64_t kv_len) const;
 
   // In a fixed order.
   const std::vector<GateParameter>& parameters() const { return parameters_; }
@@ -112,7 +122,9 @@ class Gate {
   std::vector<GateParameter> parameters_;
 };
 
-// What Gate::block_logits computes, for designs that need it for representatives of their own.
+// What Gate::block_logits computes, for designs that need it for representatives of their own. On CUDA representatives of
+// bfloat16 go through the kernel of gate_block_logits() (seer/ops.h), which has no gradient; those of float32 through
+// LibTorch's matrix products, with gradients.
 //   q_reps [b, Hq, q blocks * (B / q_tokens) or fewer in the last, g], k_reps [b, Hk, ..., g], contiguous or not
 at::Tensor max_block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps, std::int64_t q_len,
                             std::int64_t kv_len, std::int64_t block_size, std::int64_t q_tokens,
@@ -122,8 +134,6 @@ at::Tensor max_block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps, 
 // Differentiable.
 at::Tensor turn_representatives(const at::Tensor& x, const RopeConfig& rope,
                                 std::int64_t first_position, std::int64_t step);
-// The same with a table at hand (seer/rope.h), on the device of x.
-at::Tensor turn_representatives(const at::Tensor& x, const RopeTable& table);
 
 // Designs of one's own, by name. `make` returns a gate with zero weights and throws std::invalid_argument for a
 // configuration that it cannot serve. Names have letters, digits, '-', '_' and '.' and are not of the form Q..._K...;

@@ -72,12 +72,14 @@ class SparseAttention final : public Attention {
   std::string policy() const;
   // Whether the prompt announced by begin() is dense in all layers because it is shorter than min_context.
   bool is_too_short() const;
-  // Of each layer, prompts since construction or reset_counts(); decoded tokens do not count.
+  // Of each layer, prompts since construction or reset_counts(); decoded tokens do not count. On a GPU the counts are kept
+  // there, and asking for them waits for it.
   const std::vector<BlockCount>& counts() const;
   // Of all layers together.
   BlockCount total_count() const;
   void reset_counts();
-  // Seconds spent on scores and selection, and in attention, of prompts; since reset_counts().
+  // Seconds spent on scores and selection, and in attention, of prompts; since reset_counts(). On a GPU those that the CPU
+  // took to queue the work, as nothing waits for it.
   double selection_seconds() const;
   double attention_seconds() const;
 

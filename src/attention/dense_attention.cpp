@@ -5,12 +5,11 @@
 #include <ATen/ops/_scaled_dot_product_flash_attention_for_cpu.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/logaddexp.h>
-#include <ATen/ops/ones.h>
 
 #include <cstdint>
+#include <optional>
 #include <tuple>
 
-#include "base/ceil_div.h"
 #include "seer/ops.h"
 
 namespace seer {
@@ -37,12 +36,7 @@ at::Tensor decode_attention(const at::Tensor& q, const at::Tensor& k, const at::
 }
 
 at::Tensor seer_attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
-  constexpr std::int64_t kBlockSize = 64;
-  const std::int64_t q_blocks = ceil_div(q.size(2), kBlockSize);
-  const std::int64_t kv_blocks = ceil_div(k.size(2), kBlockSize);
-  const at::Tensor every_block = at::ones({1, 1, 1, kv_blocks}, q.options().dtype(at::kBool))
-                                     .expand({1, 1, q_blocks, kv_blocks});
-  return std::get<0>(block_sparse_attention(q, k, v, every_block, kBlockSize, /*is_causal=*/true));
+  return std::get<0>(block_sparse_attention(q, k, v, /*block_mask=*/std::nullopt));
 }
 
 // The keys before the queries are all visible, the others make a square: two attentions without a mask tensor, joined

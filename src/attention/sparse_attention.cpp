@@ -6,6 +6,7 @@
 #include <chrono>
 #include <optional>
 #include <stdexcept>
+#include <utility>
 
 #include "attention/dense_attention.h"
 #include "attention/key_representatives.h"
@@ -53,7 +54,10 @@ struct SparseAttention::Impl {
   std::vector<KeyRepresentatives> keys;  // by layer, where gates score
   std::int64_t num_layers;
   std::int64_t prompt_length = 0;
-  std::vector<BlockCount> counts;
+  mutable std::vector<BlockCount> counts;
+  // What is kept in each layer besides: int64 on the GPU that counts it. Added to `counts` when they are asked for, so that
+  // no layer waits for the device.
+  mutable std::vector<at::Tensor> uncounted;
   double selection_seconds = 0, attention_seconds = 0;
 
   Impl(const ModelConfig& model, std::string_view text, const GateSet* given,
@@ -61,7 +65,8 @@ struct SparseAttention::Impl {
       : policy(SelectionPolicy::parse(text)),
         options(std::move(given_options)),
         num_layers(model.num_layers),
-        counts(static_cast<std::size_t>(model.num_layers)) {
+        counts(static_cast<std::size_t>(model.num_layers)),
+        uncounted(counts.size()) {
     if (options.min_context < 0) {
       throw std::invalid_argument("min context " + std::to_string(options.min_context) +
                                   ": expected 0 or more tokens");
@@ -101,12 +106,12 @@ struct SparseAttention::Impl {
   }
 
   // float32 [1, heads, q blocks, kv blocks]; a map of a pair that is not visible is never looked at.
-  at::Tensor scores(const AttentionCall& call, const BlockGrid& grid) const {
+  at::Tensor scores(const AttentionCall& call, const BlockGrid& grid) {
     switch (policy.source) {
       case PolicySource::kDense: break;
-      case PolicySource::kStreaming: return streaming_scores(grid);
+      case PolicySource::kStreaming: return streaming_scores(grid, call.q.device());
       case PolicySource::kRandom:
-        return random_scores(grid, options.seed, call.layer, call.q.size(1));
+        return random_scores(grid, options.seed, call.layer, call.q.size(1)).to(call.q.device());
       case PolicySource::kOracle: {
         const at::Tensor map =
             std::get<2>(attention_with_block_map(call.q, call.k, call.v, grid.block_size));
@@ -116,14 +121,53 @@ struct SparseAttention::Impl {
       }
       case PolicySource::kGate:
       case PolicySource::kMeanpool: {
-        const Gate& gate = gates->layer(call.layer);
-        const at::Tensor logits = gate.block_logits(
-            gate.query_representatives(call.q_before_rope, call.past()),
-            keys[static_cast<std::size_t>(call.layer)].all(gate), grid.q_len, grid.kv_len);
+        const auto [q_reps, k_reps] = representatives(call);
+        const at::Tensor logits =
+            gates->layer(call.layer).block_logits(q_reps, k_reps, grid.q_len, grid.kv_len);
         return selector->needs_probabilities() ? at::softmax(logits, -1) : logits;
       }
     }
     throw std::logic_error("SparseAttention: a dense policy has no scores");
+  }
+
+  // Of the queries of a call and of all keys.
+  std::pair<at::Tensor, at::Tensor> representatives(const AttentionCall& call) {
+    const Gate& gate = gates->layer(call.layer);
+    return {gate.query_representatives(call.q_before_rope, call.past()),
+            keys[static_cast<std::size_t>(call.layer)].all(gate)};
+  }
+
+  // bool [1, heads or 1, q blocks, kv blocks]
+  at::Tensor choose(const AttentionCall& call, const BlockGrid& grid) {
+    if (gates == nullptr || !selector->has_gate_rule())
+      return selector->select(scores(call, grid), grid, prompt_length, call.layer);
+    const auto [q_reps, k_reps] = representatives(call);
+    const BlockSelector::Rule rule = selector->gate_rule(grid, prompt_length, call.layer,
+                                                         call.q.size(1), q_reps.device());
+    return gates->layer(call.layer)
+        .select(q_reps, k_reps, rule.policy, rule.thresholds, grid.q_len, grid.kv_len);
+  }
+
+  // Adds a mask's blocks, each of which stands for `same` heads, to its layer's count.
+  void count_kept(std::int64_t layer, const at::Tensor& mask, std::int64_t same) {
+    const auto index = static_cast<std::size_t>(layer);
+    const at::Tensor kept = mask.sum() * same;
+    if (kept.is_cpu()) {
+      counts.at(index).kept += kept.item<std::int64_t>();
+    } else if (uncounted.at(index).defined()) {
+      uncounted[index] = uncounted[index] + kept;
+    } else {
+      uncounted[index] = kept;
+    }
+  }
+
+  const std::vector<BlockCount>& all_counts() const {
+    for (std::size_t layer = 0; layer < uncounted.size(); ++layer) {
+      if (!uncounted[layer].defined()) continue;
+      counts[layer].kept += uncounted[layer].item<std::int64_t>();
+      uncounted[layer] = at::Tensor();
+    }
+    return counts;
   }
 
   at::Tensor dense(const AttentionCall& call, const BlockGrid& grid, bool is_prompt) {
@@ -153,11 +197,9 @@ struct SparseAttention::Impl {
     at::Tensor mask;
     {
       const Stopwatch watch(selection_seconds);
-      mask = selector->select(scores(call, grid), grid, prompt_length, call.layer);
-      const std::int64_t same = call.q.size(1) / mask.size(1);
-      BlockCount& count = counts.at(static_cast<std::size_t>(call.layer));
-      count.kept += mask.sum().item<std::int64_t>() * same;
-      count.visible += grid.visible() * call.q.size(1);
+      mask = choose(call, grid);
+      count_kept(call.layer, mask, call.q.size(1) / mask.size(1));
+      counts.at(static_cast<std::size_t>(call.layer)).visible += grid.visible() * call.q.size(1);
     }
     if (options.on_mask) options.on_mask(call, mask);
     const Stopwatch watch(attention_seconds);
@@ -196,12 +238,12 @@ bool SparseAttention::is_too_short() const {
 }
 
 const std::vector<BlockCount>& SparseAttention::counts() const {
-  return impl_->counts;
+  return impl_->all_counts();
 }
 
 BlockCount SparseAttention::total_count() const {
   BlockCount total;
-  for (const BlockCount& count : impl_->counts) {
+  for (const BlockCount& count : impl_->all_counts()) {
     total.kept += count.kept;
     total.visible += count.visible;
   }
@@ -210,6 +252,7 @@ BlockCount SparseAttention::total_count() const {
 
 void SparseAttention::reset_counts() {
   impl_->counts.assign(impl_->counts.size(), BlockCount());
+  impl_->uncounted.assign(impl_->uncounted.size(), at::Tensor());
   impl_->selection_seconds = impl_->attention_seconds = 0;
 }
 

@@ -7,7 +7,6 @@
 #include <iostream>
 #include <memory>
 #include <optional>
-#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -17,6 +16,7 @@
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
+#include "cli/policy_flags.h"
 #include "cli/progress_line.h"
 #include "cli/text_flags.h"
 #include "seer/hub.h"
@@ -32,16 +32,6 @@ struct EvalFlags {
   bool no_recall = false, resume = false, json = false;
   EvalOptions options;
 };
-
-// Policies between semicolons, of each flag.
-std::vector<std::string> split_policies(const std::vector<std::string>& flags) {
-  std::vector<std::string> policies;
-  for (const std::string& flag : flags) {
-    std::istringstream parts(flag);
-    for (std::string policy; std::getline(parts, policy, ';');) policies.push_back(policy);
-  }
-  return policies;
-}
 
 EvalOrigin describe_origin() {
   const bench::Machine machine = bench::describe_machine();

@@ -32,7 +32,7 @@ c10::Device device_of(const std::string& device) {
   try {
     return parse_device(device);
   } catch (const std::invalid_argument& error) {
-    throw std::invalid_argument(std::string("--device: ") + error.what());
+    throw std::invalid_argument(std::string("--") + error.what());  // "device \"gpu\": ..."
   }
 }
 

@@ -1,14 +1,10 @@
 // Scores of block pairs: the largest product over their representatives. The products of one tile of rows and keys are
 // made at a time, so that they stay in the second-level cache and memory does not grow with the length.
 #include <ATen/Parallel.h>
-#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/matmul.h>
 #include <ATen/ops/mm.h>
-#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -19,27 +15,15 @@
 #include <vector>
 
 #include "base/ceil_div.h"
+#include "gate/block_products.h"
 #include "seer/gate.h"
+#include "seer/ops.h"
 
 namespace seer {
 namespace {
 
 constexpr std::int64_t kTileElements = 32768;  // 128 KB of float32
 constexpr std::int64_t kTileKeys = 512;        // representatives
-
-struct Shape {
-  std::int64_t q_len, kv_len, block_size;
-  std::int64_t rows_per_block, keys_per_block;  // representatives
-  double scale;
-
-  std::int64_t q_blocks() const { return ceil_div(q_len, block_size); }
-  std::int64_t kv_blocks() const { return ceil_div(kv_len, block_size); }
-  // Key blocks that the last query of this query block sees any of.
-  std::int64_t visible_blocks(std::int64_t q_block) const {
-    const std::int64_t queries = std::min((q_block + 1) * block_size, q_len);
-    return ceil_div(kv_len - q_len + queries, block_size);
-  }
-};
 
 // best[j] becomes the largest of `rows` rows of products; where `row_of` is given, it says which row that was (the first
 // of equals).
@@ -64,7 +48,7 @@ void max_over_rows(const T* products, std::int64_t stride, std::int64_t rows, st
 
 // One tile's products to scores of its blocks: `best` and `row_of` are as max_over_rows leaves them.
 template <typename T>
-void max_over_keys(const Shape& shape, const T* best, const std::int32_t* row_of,
+void max_over_keys(const BlockPairs& shape, const T* best, const std::int32_t* row_of,
                    std::int64_t columns, T* logits, std::int32_t* pair_of) {
   const std::int64_t per_block = shape.keys_per_block;
   const T scale = static_cast<T>(shape.scale);
@@ -84,7 +68,7 @@ void max_over_keys(const Shape& shape, const T* best, const std::int32_t* row_of
 // pair_of: int32 as the logits, or undefined: which pair of representatives gave the maximum, as row * keys_per_block +
 // key, both counted inside their blocks; -1 where nothing is visible.
 template <typename T>
-void fill_logits(const Shape& shape, const at::Tensor& q_reps, const at::Tensor& k_reps,
+void fill_logits(const BlockPairs& shape, const at::Tensor& q_reps, const at::Tensor& k_reps,
                  const at::Tensor& logits, const at::Tensor& pair_of) {
   const std::int64_t heads = q_reps.size(1);
   const std::int64_t heads_per_key_head = heads / k_reps.size(1);
@@ -152,7 +136,7 @@ void add_scaled(T factor, const T* from, std::int64_t count, T* to) {
 // The gradient of a block goes to the two representatives that gave its maximum. A key head is one thread's, so that
 // sums are in a fixed order.
 template <typename T>
-void fill_gradients(const Shape& shape, const at::Tensor& q_reps, const at::Tensor& k_reps,
+void fill_gradients(const BlockPairs& shape, const at::Tensor& q_reps, const at::Tensor& k_reps,
                     const at::Tensor& grad, const at::Tensor& pair_of, const at::Tensor& q_grad,
                     const at::Tensor& k_grad) {
   const std::int64_t key_heads = k_reps.size(1);
@@ -191,8 +175,10 @@ void fill_gradients(const Shape& shape, const at::Tensor& q_reps, const at::Tens
   });
 }
 
-at::Tensor logits_of(const Shape& shape, const at::Tensor& q_reps, const at::Tensor& k_reps,
+at::Tensor logits_of(const BlockPairs& shape, const at::Tensor& q_reps, const at::Tensor& k_reps,
                      const at::Tensor& pair_of) {
+  if (q_reps.is_cuda() && q_reps.numel() > 0 && shape.kv_blocks() > 0)
+    return largest_products(shape, q_reps, k_reps, false).logits;
   const at::Tensor logits =
       at::full({q_reps.size(0), q_reps.size(1), shape.q_blocks(), shape.kv_blocks()},
                -std::numeric_limits<double>::infinity(), q_reps.options());
@@ -208,16 +194,18 @@ at::Tensor logits_of(const Shape& shape, const at::Tensor& q_reps, const at::Ten
 class MaxBlockLogits : public torch::autograd::Function<MaxBlockLogits> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& q_reps,
-                            const at::Tensor& k_reps, const Shape& shape) {
+                            const at::Tensor& k_reps, const BlockPairs& shape) {
     const at::Tensor q = q_reps.contiguous();
     const at::Tensor k = k_reps.contiguous();
+    if (q.is_cuda()) {
+      const LargestProducts largest = largest_products(shape, q.detach(), k.detach(), true);
+      save(context, q, k, largest.pair_of, shape);
+      return largest.logits;
+    }
     const at::Tensor pair_of = at::full({q.size(0), q.size(1), shape.q_blocks(), shape.kv_blocks()},
                                         -1, q.options().dtype(at::kInt));
     at::Tensor logits = logits_of(shape, q.detach(), k.detach(), pair_of);
-    context->save_for_backward({q, k, pair_of});
-    context->saved_data["lengths"] = std::vector<std::int64_t>{
-        shape.q_len, shape.kv_len, shape.block_size, shape.rows_per_block, shape.keys_per_block};
-    context->saved_data["scale"] = shape.scale;
+    save(context, q, k, pair_of, shape);
     return logits;
   }
 
@@ -227,10 +215,14 @@ class MaxBlockLogits : public torch::autograd::Function<MaxBlockLogits> {
                 "block_logits: there is no second derivative");
     const auto saved = context->get_saved_variables();
     const std::vector<std::int64_t> lengths = context->saved_data["lengths"].toIntVector();
-    const Shape shape{lengths[0], lengths[1], lengths[2],
+    const BlockPairs shape{lengths[0], lengths[1], lengths[2],
                       lengths[3], lengths[4], context->saved_data["scale"].toDouble()};
     const at::Tensor q = saved[0].detach();
     const at::Tensor k = saved[1].detach();
+    if (q.is_cuda()) {
+      const ProductGradients gradients = product_gradients(shape, q, k, grads[0], saved[2]);
+      return {gradients.q_reps, gradients.k_reps, at::Tensor()};
+    }
     at::Tensor q_grad = at::zeros_like(q);
     at::Tensor k_grad = at::zeros_like(k);
     const at::Tensor grad = grads[0].contiguous();
@@ -241,44 +233,25 @@ class MaxBlockLogits : public torch::autograd::Function<MaxBlockLogits> {
     }
     return {q_grad, k_grad, at::Tensor()};
   }
-};
 
-// On a GPU, by LibTorch's operators: all products at once.
-at::Tensor logits_on_device(const Shape& shape, const at::Tensor& q_reps, const at::Tensor& k_reps) {
-  const std::int64_t batch = q_reps.size(0), heads = q_reps.size(1), key_heads = k_reps.size(1);
-  const std::int64_t q_blocks = shape.q_blocks(), kv_blocks = shape.kv_blocks();
-  const std::int64_t rows = q_reps.size(2), keys = k_reps.size(2), width = q_reps.size(3);
-  constexpr double kHidden = -std::numeric_limits<double>::infinity();
-  // Each key head's keys meet the queries of its group.
-  const at::Tensor q = q_reps.reshape({batch, key_heads, heads / key_heads * rows, width});
-  at::Tensor products =
-      at::matmul(q * shape.scale, k_reps.transpose(2, 3)).view({batch, heads, rows, keys});
-  const std::int64_t missing_rows = q_blocks * shape.rows_per_block - rows;
-  const std::int64_t missing_keys = kv_blocks * shape.keys_per_block - keys;
-  if (missing_rows > 0 || missing_keys > 0)
-    products = at::constant_pad_nd(products, {0, missing_keys, 0, missing_rows}, kHidden);
-  if (shape.rows_per_block > 1) {
-    const std::int64_t columns = products.size(3);
-    products =
-        std::get<0>(products.view({batch, heads, q_blocks, shape.rows_per_block, columns}).max(3));
+ private:
+  static void save(torch::autograd::AutogradContext* context, const at::Tensor& q,
+                   const at::Tensor& k, const at::Tensor& pair_of, const BlockPairs& shape) {
+    context->save_for_backward({q, k, pair_of});
+    context->saved_data["lengths"] = std::vector<std::int64_t>{
+        shape.q_len, shape.kv_len, shape.block_size, shape.rows_per_block, shape.keys_per_block};
+    context->saved_data["scale"] = shape.scale;
   }
-  if (shape.keys_per_block > 1) {
-    products = std::get<0>(
-        products.view({batch, heads, q_blocks, kv_blocks, shape.keys_per_block}).max(4));
-  }
-  // Row r sees the first r + 1 blocks after those that the last of the past reaches into.
-  const std::int64_t past_blocks = ceil_div(shape.kv_len - shape.q_len, shape.block_size);
-  const at::Tensor hidden =
-      at::ones({q_blocks, kv_blocks}, q.options().dtype(at::kBool)).triu(past_blocks + 1);
-  return products.masked_fill(hidden, kHidden);
-}
+};
 
 void check_reps(const char* name, const at::Tensor& reps, std::int64_t length,
                 std::int64_t tokens) {
   TORCH_CHECK(reps.dim() == 4, "block_logits: ", name,
               ": expected 4 dimensions [batch, heads, representatives, width], got ", reps.dim());
-  TORCH_CHECK(reps.scalar_type() == at::kFloat || reps.scalar_type() == at::kDouble,
-              "block_logits: ", name, ": expected float32 or float64, got ", reps.scalar_type());
+  TORCH_CHECK(reps.scalar_type() == at::kFloat || reps.scalar_type() == at::kDouble ||
+                  (reps.is_cuda() && reps.scalar_type() == at::kBFloat16),
+              "block_logits: ", name, ": expected float32 or float64 (on CUDA also bfloat16), got ",
+              reps.scalar_type());
   TORCH_CHECK(reps.size(2) == ceil_div(length, tokens), "block_logits: ", name, ": expected ",
               ceil_div(length, tokens), " representatives of ", length, " tokens, got ",
               reps.size(2));
@@ -307,10 +280,12 @@ at::Tensor max_block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps, 
   TORCH_CHECK(k_reps.size(1) >= 1 && q_reps.size(1) % k_reps.size(1) == 0,
               "block_logits: k_reps: ", k_reps.size(1), " heads do not divide the ", q_reps.size(1),
               " heads of q_reps");
-  const Shape shape{q_len, kv_len, block_size, block_size / q_tokens, block_size / k_tokens, scale};
-  TORCH_CHECK(k_reps.device() == q_reps.device(), "block_logits: k_reps: expected ",
+  TORCH_CHECK(k_reps.device() == q_reps.device(), "block_logits: k_reps: expected device ",
               q_reps.device(), " (as q_reps), got ", k_reps.device());
-  if (!q_reps.is_cpu() && q_reps.numel() > 0) return logits_on_device(shape, q_reps, k_reps);
+  if (q_reps.scalar_type() == at::kBFloat16) {
+    return gate_block_logits(q_reps, k_reps, q_len, kv_len, block_size, q_tokens, k_tokens, scale);
+  }
+  const BlockPairs shape{q_len, kv_len, block_size, block_size / q_tokens, block_size / k_tokens, scale};
   if (at::GradMode::is_enabled() && (q_reps.requires_grad() || k_reps.requires_grad())) {
     return MaxBlockLogits::apply(q_reps, k_reps, shape);
   }

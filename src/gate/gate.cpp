@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
@@ -11,8 +12,9 @@
 #include <stdexcept>
 
 #include "base/quote.h"
+#include "base/selection_policy.h"
+#include "gate/representative_angles.h"
 #include "seer/ops.h"
-#include "seer/rope.h"
 
 namespace seer {
 namespace {
@@ -29,31 +31,27 @@ double xavier_bound(const at::Tensor& weight) {
   return std::sqrt(6.0 / (fan_in + fan_out));
 }
 
-void check_turned(const at::Tensor& x) {
-  TORCH_CHECK(x.dim() == 4 && x.size(3) % 2 == 0,
-              "turn_representatives: x: expected [batch, heads, representatives, even width], got ",
-              x.sizes());
-}
-
-// The operator, one launch each way: backward turns by the opposite angles.
+// By the operator, one launch each way: backward turns by the opposite angles.
 class TurnOnDevice : public torch::autograd::Function<TurnOnDevice> {
  public:
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
                             const at::Tensor& cos, const at::Tensor& sin) {
     context->save_for_backward({cos, sin});
-    return turned(x.detach(), cos, sin);
+    return turned(x, cos, sin);
   }
   static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                  torch::autograd::variable_list grads) {
     const auto saved = context->get_saved_variables();
-    return {turned(grads[0].detach(), saved[0], saved[1].neg()), at::Tensor(), at::Tensor()};
+    return {turned(grads[0], saved[0], saved[1].neg()), at::Tensor(), at::Tensor()};
   }
 
  private:
-  // [1, heads, n, width], as the operator takes it: [n, heads, width].
+  // [1, heads, n, width] is to the operator [n, heads, width].
   static at::Tensor turned(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+    const at::NoGradGuard no_grad;
     at::Tensor out = at::empty(x.sizes(), x.options());
-    rope(x.contiguous().squeeze(0).transpose(0, 1), cos, sin, out.squeeze(0).transpose(0, 1));
+    rope(x.detach().contiguous().squeeze(0).transpose(0, 1), cos, sin,
+         out.squeeze(0).transpose(0, 1));
     return out;
   }
 };
@@ -106,6 +104,22 @@ at::Tensor Gate::block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps
                           1.0 / std::sqrt(static_cast<double>(q_reps.size(-1))));
 }
 
+at::Tensor Gate::select(const at::Tensor& q_reps, const at::Tensor& k_reps, std::string_view policy,
+                        const at::Tensor& thresholds, std::int64_t q_len,
+                        std::int64_t kv_len) const {
+  SelectionPolicy rule = SelectionPolicy::parse(policy);
+  at::Tensor scores = block_logits(q_reps, k_reps, q_len, kv_len);
+  if (rule.rule == PolicyRule::kThreshold || rule.rule == PolicyRule::kMass)
+    scores = at::softmax(scores, -1);
+  if (thresholds.defined()) {
+    // Thresholds differ between heads and select_blocks() takes one: it gets 1 for a chosen block, 0 for another, and
+    // what lies between.
+    scores = (scores > thresholds.view({1, -1, 1, 1})).to(at::kFloat);
+    rule.value = 0.5;
+  }
+  return select_blocks(scores, rule.to_string(), q_len, kv_len, config_.block_size);
+}
+
 at::Tensor Gate::add_parameter(std::string name, at::IntArrayRef shape) {
   for (const GateParameter& parameter : parameters_) {
     if (parameter.name == name)
@@ -136,15 +150,12 @@ void Gate::initialise(GateInit init, at::Generator& generator) {
 
 at::Tensor turn_representatives(const at::Tensor& x, const RopeConfig& rope,
                                 std::int64_t first_position, std::int64_t step) {
-  check_turned(x);
+  TORCH_CHECK(x.dim() == 4 && x.size(3) % 2 == 0,
+              "turn_representatives: x: expected [batch, heads, representatives, even width], got ",
+              x.sizes());
   // Not narrower and not wider than the representatives: the published code builds the table for head_dim.
-  Rope of_width = make_rope(rope, x.size(3));
-  of_width.inv_freq = of_width.inv_freq.to(x.device());
-  return turn_representatives(x, rope_table(of_width, first_position, x.size(2), step));
-}
-
-at::Tensor turn_representatives(const at::Tensor& x, const RopeTable& table) {
-  check_turned(x);
+  const RopeTable table =
+      representative_angles(rope, x.size(3), first_position, x.size(2), step, x.device());
   if (x.is_cuda() && x.size(0) == 1 && x.scalar_type() == at::kFloat)
     return TurnOnDevice::apply(x, table.cos, table.sin);
   const std::int64_t half = x.size(3) / 2;

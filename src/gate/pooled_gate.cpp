@@ -5,9 +5,13 @@
 #include <ATen/ops/matmul.h>
 #include <c10/core/InferenceMode.h>
 
+#include <algorithm>
+#include <cmath>
+#include <optional>
 #include <stdexcept>
 
 #include "base/quote.h"
+#include "gate/representative_angles.h"
 #include "seer/ops.h"
 
 namespace seer {
@@ -22,7 +26,7 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight) {
 }
 
 // Without gradients and, where something may be saved for backward, no inference tensor.
-at::Tensor pools(const at::Tensor& x, const GatePooling& pooling, std::int64_t tokens) {
+at::Tensor pools_of(const at::Tensor& x, const GatePooling& pooling, std::int64_t tokens) {
   if (tokens > 1) return pool_blocks(x.detach(), tokens, pooling.kinds());
   if (x.is_inference() && !c10::InferenceMode::is_enabled()) return x.clone();
   return x.detach();
@@ -33,8 +37,9 @@ void check_input(const Gate& gate, const char* name, const at::Tensor& x, std::i
   TORCH_CHECK(x.dim() == 4 && x.size(1) == heads && x.size(3) == gate.head_dim(), "gate: ", name,
               ": expected [batch, ", heads, ", length, ", gate.head_dim(), "], got ", x.sizes());
   TORCH_CHECK(x.scalar_type() == at::kFloat || x.scalar_type() == at::kBFloat16 ||
-                  x.scalar_type() == at::kDouble,
-              "gate: ", name, ": expected float32, bfloat16 or float64, got ", x.scalar_type());
+                  x.scalar_type() == (x.is_cuda() ? at::kHalf : at::kDouble),
+              "gate: ", name, ": expected float32, bfloat16 or ",
+              x.is_cuda() ? "float16 (on CUDA)" : "float64", ", got ", x.scalar_type());
   TORCH_CHECK(first_position >= 0, "gate: first_position=", first_position,
               ": expected at least 0");
 }
@@ -46,6 +51,21 @@ void fill_identity(const at::Tensor& map, const GatePooling& pooling, std::int64
 }
 
 }  // namespace
+
+at::Tensor PreparedMap::of(const at::Tensor& map, at::ScalarType type) {
+  const std::lock_guard lock(mutex_);
+  // Tensors of inference mode count no changes: nothing is kept of them.
+  const std::int64_t version = map.is_inference() ? -1 : static_cast<std::int64_t>(map._version());
+  const bool is_current = version >= 0 && version == version_ && data_ == map.const_data_ptr() &&
+                          prepared_.defined() && prepared_.scalar_type() == type;
+  if (!is_current) {
+    const at::NoGradGuard no_grad;
+    prepared_ = map.detach().transpose(1, 2).to(type).contiguous();
+    data_ = map.const_data_ptr();
+    version_ = version;
+  }
+  return prepared_;
+}
 
 PooledGate::PooledGate(const GateDesign& design, const GateConfig& config, const ModelConfig& model)
     : Gate(config, model, design.q.tokens_of(config.block_size),
@@ -70,7 +90,7 @@ PooledGate::PooledGate(const GateDesign& design, const GateConfig& config, const
 
 at::Tensor PooledGate::query_features(const at::Tensor& q, std::int64_t first_position) const {
   check_input(*this, "q", q, num_q_heads(), first_position);
-  return pools(q, design_.q, q_tokens());
+  return pools_of(q, design_.q, q_tokens());
 }
 
 at::Tensor PooledGate::key_features(const at::Tensor& k, std::int64_t first_position) const {
@@ -78,17 +98,17 @@ at::Tensor PooledGate::key_features(const at::Tensor& k, std::int64_t first_posi
   TORCH_CHECK(first_position % config().block_size == 0, "gate: first_position=", first_position,
               ": expected a multiple of the block size, ", config().block_size,
               ", for keys: a block's representatives need all of its tokens");
-  return pools(k, design_.k, k_tokens());
+  return pools_of(k, design_.k, k_tokens());
 }
 
 at::Tensor PooledGate::representatives_of_queries(const at::Tensor& features,
                                                   std::int64_t first_position) const {
-  return representatives(features, q_tokens(), q_map_, q_norm_, first_position);
+  return representatives(features, q_tokens(), q_map_, prepared_q_map_, q_norm_, first_position);
 }
 
 at::Tensor PooledGate::representatives_of_keys(const at::Tensor& features,
                                                std::int64_t first_position) const {
-  return representatives(features, k_tokens(), k_map_, k_norm_, first_position);
+  return representatives(features, k_tokens(), k_map_, prepared_k_map_, k_norm_, first_position);
 }
 
 at::Tensor PooledGate::query_representatives(const at::Tensor& q,
@@ -101,8 +121,10 @@ at::Tensor PooledGate::key_representatives(const at::Tensor& k, std::int64_t fir
 }
 
 at::Tensor PooledGate::representatives(const at::Tensor& pools, std::int64_t tokens,
-                                       const at::Tensor& map, const at::Tensor& norm,
-                                       std::int64_t first_position) const {
+                                       const at::Tensor& map, PreparedMap& prepared,
+                                       const at::Tensor& norm, std::int64_t first_position) const {
+  if (kernels_serve(pools))
+    return representatives_by_kernel(pools, tokens, map, prepared, norm, first_position);
   const at::ScalarType type = pools.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   at::Tensor reps = pools.to(type);
   if (map.defined()) {
@@ -118,15 +140,53 @@ at::Tensor PooledGate::representatives(const at::Tensor& pools, std::int64_t tok
     }
   }
   if (norm.defined()) reps = rms_norm(reps, norm);
-  return config().use_rope ? turn(reps, first_position, tokens) : reps;
+  return config().use_rope ? turn_representatives(reps, model().rope, first_position, tokens)
+                           : reps;
 }
 
-at::Tensor PooledGate::turn(const at::Tensor& reps, std::int64_t first_position,
-                            std::int64_t tokens) const {
-  if (!rope_.inv_freq.defined()) rope_ = make_rope(model().rope, reps.size(3));
-  if (rope_.inv_freq.device() != reps.device())
-    rope_.inv_freq = rope_.inv_freq.to(reps.device());
-  return turn_representatives(reps, rope_table(rope_, first_position, reps.size(2), tokens));
+// The same answer for both sides, whose representatives meet.
+bool PooledGate::kernels_serve(const at::Tensor& x) const {
+  if (!x.is_cuda() || (x.scalar_type() != at::kBFloat16 && x.scalar_type() != at::kHalf))
+    return false;
+  const bool learns = std::any_of(
+      parameters().begin(), parameters().end(),
+      [](const GateParameter& parameter) { return parameter.value.requires_grad(); });
+  if (learns && at::GradMode::is_enabled()) return false;
+  constexpr std::int64_t kMostRepresentatives = 16, kMostInputs = 512, kInputs = 64;
+  const auto fits = [this](const GatePooling& pooling) {
+    const std::int64_t inputs = head_dim() * pooling.num_kinds();
+    return inputs % kInputs == 0 && inputs <= kMostInputs;
+  };
+  return (config().width == 64 || config().width == 128) && fits(design_.q) && fits(design_.k) &&
+         config().block_size <= kMostRepresentatives * q_tokens();
+}
+
+at::Tensor PooledGate::representatives_by_kernel(const at::Tensor& pooled, std::int64_t tokens,
+                                                 const at::Tensor& map, PreparedMap& prepared,
+                                                 const at::Tensor& norm,
+                                                 std::int64_t first_position) const {
+  std::optional<at::Tensor> kernel_map, kernel_norm, cos, sin;
+  if (map.defined()) kernel_map = prepared.of(map, pooled.scalar_type());
+  if (norm.defined()) kernel_norm = norm.detach();
+  if (config().use_rope) {
+    const RopeTable angles = representative_angles(model().rope, config().width, first_position,
+                                                   pooled.size(2), tokens, pooled.device());
+    cos = angles.cos;
+    sin = angles.sin;
+  }
+  return gate_representatives(pooled, kernel_map, kernel_norm, cos, sin, kNormEps);
+}
+
+at::Tensor PooledGate::select(const at::Tensor& q_reps, const at::Tensor& k_reps,
+                              std::string_view policy, const at::Tensor& thresholds,
+                              std::int64_t q_len, std::int64_t kv_len) const {
+  if (!q_reps.is_cuda() || q_reps.scalar_type() != at::kBFloat16)
+    return Gate::select(q_reps, k_reps, policy, thresholds, q_len, kv_len);
+  return select_gate_blocks(
+      q_reps, k_reps, policy,
+      thresholds.defined() ? std::optional<at::Tensor>(thresholds) : std::nullopt, q_len, kv_len,
+      config().block_size, q_tokens(), k_tokens(),
+      1.0 / std::sqrt(static_cast<double>(q_reps.size(-1))));
 }
 
 void PooledGate::initialise(GateInit init, at::Generator& generator) {

@@ -4,12 +4,25 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <mutex>
+#include <string_view>
 
 #include "seer/gate.h"
 #include "seer/gate_design.h"
-#include "seer/rope.h"
 
 namespace seer {
+
+// A map as the kernel wants it, [heads, width, head_dim * kinds] of the activations' type; made anew when the map changed.
+class PreparedMap {
+ public:
+  at::Tensor of(const at::Tensor& map, at::ScalarType type);
+
+ private:
+  std::mutex mutex_;
+  at::Tensor prepared_;
+  const void* data_ = nullptr;  // of the map it was made from
+  std::int64_t version_ = -1;
+};
 
 // The published designs and those with finer representatives: pool, map, normalise, turn.
 class PooledGate : public Gate {
@@ -26,18 +39,28 @@ class PooledGate : public Gate {
                                         std::int64_t first_position) const override;
   at::Tensor representatives_of_keys(const at::Tensor& features,
                                      std::int64_t first_position) const override;
+  at::Tensor select(const at::Tensor& q_reps, const at::Tensor& k_reps, std::string_view policy,
+                    const at::Tensor& thresholds, std::int64_t q_len,
+                    std::int64_t kv_len) const override;
   void initialise(GateInit init, at::Generator& generator) override;
 
  private:
   at::Tensor representatives(const at::Tensor& pools, std::int64_t tokens, const at::Tensor& map,
-                             const at::Tensor& norm, std::int64_t first_position) const;
-  at::Tensor turn(const at::Tensor& reps, std::int64_t first_position, std::int64_t tokens) const;
+                             PreparedMap& prepared, const at::Tensor& norm,
+                             std::int64_t first_position) const;
+
+  // Whether gate_representatives() and select_gate_blocks() (seer/ops.h) compute this: on CUDA, without gradients, where
+  // their kernels serve the gate's sizes.
+  bool kernels_serve(const at::Tensor& x) const;
+  // One launch behind the pooling: bfloat16.
+  at::Tensor representatives_by_kernel(const at::Tensor& pooled, std::int64_t tokens,
+                                       const at::Tensor& map, PreparedMap& prepared,
+                                       const at::Tensor& norm, std::int64_t first_position) const;
 
   GateDesign design_;
   at::Tensor q_map_, k_map_;    // [heads, head_dim * kinds, width]; undefined: none
   at::Tensor q_norm_, k_norm_;  // [width]; undefined: none
-  // The model's, for the gate's width, where it was needed last: a copy at each call would wait for a GPU.
-  mutable Rope rope_;
+  mutable PreparedMap prepared_q_map_, prepared_k_map_;
 };
 
 }  // namespace seer

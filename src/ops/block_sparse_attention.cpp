@@ -9,12 +9,13 @@ namespace seer {
 namespace {
 
 std::tuple<at::Tensor, at::Tensor> block_sparse_attention_meta(
-    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& block_mask,
-    std::int64_t block_size, bool is_causal, std::optional<double> scale) {
+    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const std::optional<at::Tensor>& block_mask, std::int64_t block_size, bool is_causal,
+    std::optional<double> scale) {
   AttentionOutputs outputs = prepare_attention({.q = q,
                                                 .k = k,
                                                 .v = v,
-                                                .block_mask = &block_mask,
+                                                .block_mask = block_mask ? &*block_mask : nullptr,
                                                 .block_size = block_size,
                                                 .is_causal = is_causal,
                                                 .scale = scale,
@@ -24,11 +25,10 @@ std::tuple<at::Tensor, at::Tensor> block_sparse_attention_meta(
 
 }  // namespace
 
-std::tuple<at::Tensor, at::Tensor> block_sparse_attention(const at::Tensor& q, const at::Tensor& k,
-                                                          const at::Tensor& v,
-                                                          const at::Tensor& block_mask,
-                                                          std::int64_t block_size, bool is_causal,
-                                                          std::optional<double> scale) {
+std::tuple<at::Tensor, at::Tensor> block_sparse_attention(
+    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const std::optional<at::Tensor>& block_mask, std::int64_t block_size, bool is_causal,
+    std::optional<double> scale) {
   static const auto op = c10::Dispatcher::singleton()
                              .findSchemaOrThrow("seer::block_sparse_attention", "")
                              .typed<decltype(block_sparse_attention)>();
@@ -37,7 +37,7 @@ std::tuple<at::Tensor, at::Tensor> block_sparse_attention(const at::Tensor& q, c
 
 TORCH_LIBRARY_FRAGMENT(seer, m) {
   m.def(
-      "block_sparse_attention(Tensor q, Tensor k, Tensor v, Tensor block_mask, int block_size=64, "
+      "block_sparse_attention(Tensor q, Tensor k, Tensor v, Tensor? block_mask, int block_size=64, "
       "bool is_causal=True, float? scale=None) -> (Tensor out, Tensor lse)",
       {at::Tag::pt2_compliant_tag});
 }

@@ -1,7 +1,6 @@
 #include "seer/device.h"
 
 #include <ATen/Context.h>
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/VirtualGuardImpl.h>
 
@@ -12,17 +11,13 @@
 
 #include "base/machine.h"
 #include "base/quote.h"
+#include "seer/cuda_devices.h"
 
 namespace seer {
 namespace {
 
 constexpr std::size_t kAllPools =
     static_cast<std::size_t>(c10::CachingAllocator::StatType::AGGREGATE);
-
-bool has_cuda_kernels() {
-  const auto op = c10::Dispatcher::singleton().findSchema({"seer::block_sparse_attention", ""});
-  return op && op->hasKernelForDispatchKey(c10::DispatchKey::CUDA);
-}
 
 c10::DeviceAllocator& allocator_of(c10::Device device) {
   // Before that there is no allocator.
@@ -70,20 +65,27 @@ void require_device(c10::Device device) {
   if (device.is_cpu()) return;
   const std::string wanted = "device " + device.str() + ": ";
   if (!device.is_cuda()) throw std::runtime_error(wanted + "expected cpu or cuda");
-  if (!has_cuda_kernels()) {
+  const CudaSupport support = cuda_support();
+  if (!support.has_kernels) {
     throw std::runtime_error(wanted +
                              "this build has no CUDA kernels: build with 'make cuda', or use cpu");
   }
-  if (!at::hasCUDA()) {
-    throw std::runtime_error(
-        wanted +
-        "LibTorch finds no NVIDIA GPU: is the driver installed ('nvidia-smi' lists GPUs), "
-        "and is the GPU passed into this container?");
+  if (support.devices.empty()) {
+    throw std::runtime_error(wanted + "there is no GPU" +
+                             (support.problem.empty() ? "" : " (" + support.problem + ")") +
+                             ": 'seer doctor' says what is missing; or use cpu");
   }
-  const auto count = at::detail::getCUDAHooks().getNumGPUs();
-  if (device.index() >= count) {
-    throw std::runtime_error(wanted + "this machine has " + std::to_string(count) + " GPU" +
-                             (count == 1 ? "" : "s") + ", numbered from 0");
+  const auto index = static_cast<std::size_t>(device.index());
+  if (index >= support.devices.size()) {
+    throw std::runtime_error(wanted + "this machine has " + std::to_string(support.devices.size()) +
+                             " GPU" + (support.devices.size() == 1 ? "" : "s") +
+                             ", numbered from 0");
+  }
+  const CudaDeviceInfo& gpu = support.devices[index];
+  if (!gpu.runs_kernels) {
+    throw std::runtime_error(wanted + gpu.name + " has compute capability " +
+                             std::to_string(gpu.major) + "." + std::to_string(gpu.minor) +
+                             ": the kernels are for 9.0 (Hopper: H100, H200, GH200); use cpu");
   }
 }
 

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/selection_policy.h"
+#include "ops/element.h"
 #include "seer/ops.h"
 
 namespace seer {
@@ -30,30 +31,6 @@ at::Tensor select_blocks(const at::Tensor& scores, std::string_view policy, std:
 }
 
 namespace {
-
-// Of the whole grammar, what can be decided from one layer's gate scores alone.
-SelectionPolicy parse_policy(std::string_view text) {
-  SelectionPolicy policy;
-  std::string malformed;
-  try {
-    policy = SelectionPolicy::parse(text);
-  } catch (const std::invalid_argument& error) {
-    malformed = error.what();
-  }
-  TORCH_CHECK(malformed.empty(), "select_blocks: ", malformed);
-  TORCH_CHECK(policy.source == PolicySource::kDense || policy.source == PolicySource::kGate,
-              "select_blocks: policy '", text, "': source ", policy_source_name(policy.source),
-              " does not choose from gate scores (expected 'dense' or 'gate:<rule>')");
-  TORCH_CHECK(
-      policy.rule != PolicyRule::kDensity, "select_blocks: policy '", text,
-      "': density needs the adapter's calibration table, which only the model has (expected "
-      "ratio, threshold, mass or budget)");
-  TORCH_CHECK(policy.start_layer == 0, "select_blocks: policy '", text,
-              "': start_layer=", policy.start_layer,
-              " is decided by the model, which knows the layers (leave it out "
-              "here)");
-  return policy;
-}
 
 // Int is std::int64_t or c10::SymInt.
 template <typename Int>
@@ -84,7 +61,7 @@ SelectionPolicy check_arguments(const at::Tensor& scores, std::string_view polic
               "select_blocks: scores: "
               "expected a contiguous last dimension, got strides ",
               scores.sym_strides());
-  return parse_policy(policy);
+  return parse_block_policy("select_blocks", policy);
 }
 
 at::Tensor select_blocks_meta(const at::Tensor& scores, std::string_view policy, c10::SymInt q_len,
@@ -95,28 +72,30 @@ at::Tensor select_blocks_meta(const at::Tensor& scores, std::string_view policy,
 
 }  // namespace
 
-PreparedSelectBlocks prepare_select_blocks(const at::Tensor& scores, std::string_view policy_text,
-                                           std::int64_t q_len, std::int64_t kv_len,
-                                           std::int64_t block_size) {
-  const SelectionPolicy policy = check_arguments(scores, policy_text, q_len, kv_len, block_size);
-  PreparedSelectBlocks prepared;
-  SelectBlocksParams& params = prepared.params;
-  switch (scores.scalar_type()) {
-    case at::kFloat: params.element = Element::kFloat32; break;
-    case at::kBFloat16: params.element = Element::kBFloat16; break;
-    case at::kDouble: params.element = Element::kFloat64; break;
-    default:
-      TORCH_CHECK(false, "select_blocks: scores: expected float32, bfloat16 or float64, got ",
-                  scores.scalar_type());
+SelectionPolicy parse_block_policy(const char* op, std::string_view text) {
+  SelectionPolicy policy;
+  std::string malformed;
+  try {
+    policy = SelectionPolicy::parse(text);
+  } catch (const std::invalid_argument& error) {
+    malformed = error.what();
   }
-  params.batch = scores.size(0);
-  params.heads = scores.size(1);
-  params.q_len = q_len;
-  params.kv_len = kv_len;
-  params.block_size = block_size;
-  params.num_q_blocks = scores.size(2);
-  params.num_kv_blocks = scores.size(3);
-  params.scores_strides = {scores.stride(0), scores.stride(1), scores.stride(2)};
+  TORCH_CHECK(malformed.empty(), op, ": ", malformed);
+  TORCH_CHECK(policy.source == PolicySource::kDense || policy.source == PolicySource::kGate, op,
+              ": policy '", text, "': source ", policy_source_name(policy.source),
+              " does not choose from gate scores (expected 'dense' or 'gate:<rule>')");
+  TORCH_CHECK(
+      policy.rule != PolicyRule::kDensity, op, ": policy '", text,
+      "': density needs the adapter's calibration table, which only the model has (expected "
+      "ratio, threshold, mass or budget)");
+  TORCH_CHECK(policy.start_layer == 0, op, ": policy '", text,
+              "': start_layer=", policy.start_layer,
+              " is decided by the model, which knows the layers (leave it out "
+              "here)");
+  return policy;
+}
+
+void set_selection(const SelectionPolicy& policy, SelectBlocksParams& params) {
   params.sink = policy.sink;
   params.local = policy.local;
   params.dense_rows = policy.dense_rows;
@@ -128,7 +107,7 @@ PreparedSelectBlocks prepare_select_blocks(const at::Tensor& scores, std::string
       break;
     case PolicyRule::kBudget:
       params.rule = SelectionRule::kTopBlocks;
-      params.top_blocks = blocks_of_budget(policy.budget, block_size);
+      params.top_blocks = blocks_of_budget(policy.budget, params.block_size);
       break;
     case PolicyRule::kThreshold:
       params.rule = SelectionRule::kThreshold;
@@ -138,8 +117,28 @@ PreparedSelectBlocks prepare_select_blocks(const at::Tensor& scores, std::string
       params.rule = SelectionRule::kMass;
       params.mass = policy.value;
       break;
-    case PolicyRule::kDensity: break;  // refused above
+    case PolicyRule::kDensity: break;  // refused by parse_block_policy()
   }
+}
+
+PreparedSelectBlocks prepare_select_blocks(const at::Tensor& scores, std::string_view policy_text,
+                                           std::int64_t q_len, std::int64_t kv_len,
+                                           std::int64_t block_size) {
+  const SelectionPolicy policy = check_arguments(scores, policy_text, q_len, kv_len, block_size);
+  PreparedSelectBlocks prepared;
+  SelectBlocksParams& params = prepared.params;
+  TORCH_CHECK(scores.scalar_type() != at::kHalf,
+              "select_blocks: scores: expected float32 or bfloat16, got float16");
+  params.element = element_of(scores, "select_blocks: scores");
+  params.batch = scores.size(0);
+  params.heads = scores.size(1);
+  params.q_len = q_len;
+  params.kv_len = kv_len;
+  params.block_size = block_size;
+  params.num_q_blocks = scores.size(2);
+  params.num_kv_blocks = scores.size(3);
+  params.scores_strides = {scores.stride(0), scores.stride(1), scores.stride(2)};
+  set_selection(policy, params);
   prepared.mask = at::empty(scores.sizes(), scores.options().dtype(at::kBool));
   params.scores = scores.const_data_ptr();
   params.mask = static_cast<std::uint8_t*>(prepared.mask.mutable_data_ptr());

@@ -31,22 +31,23 @@ std::int64_t BlockGrid::visible() const {
   return sum;
 }
 
-at::Tensor BlockGrid::visible_mask() const {
-  return ends_mask(kv_blocks(), 0);
+at::Tensor BlockGrid::visible_mask(c10::Device device) const {
+  return ends_mask(kv_blocks(), 0, device);
 }
 
-at::Tensor BlockGrid::ends_mask(std::int64_t sink, std::int64_t local) const {
+at::Tensor BlockGrid::ends_mask(std::int64_t sink, std::int64_t local, c10::Device device) const {
+  const auto options = at::TensorOptions(at::kLong).device(device);
   const at::Tensor last_keys =
-      (at::arange(1, q_blocks() + 1, at::kLong) * block_size).clamp_max(q_len) + (past() - 1);
+      (at::arange(1, q_blocks() + 1, options) * block_size).clamp_max(q_len) + (past() - 1);
   const at::Tensor last_blocks =
       at::div(last_keys, block_size, /*rounding_mode=*/"floor").unsqueeze(1);
-  const at::Tensor blocks = at::arange(kv_blocks(), at::kLong).unsqueeze(0);
+  const at::Tensor blocks = at::arange(kv_blocks(), options).unsqueeze(0);
   return (blocks <= last_blocks) & ((blocks < sink) | (blocks > last_blocks - local));
 }
 
-at::Tensor streaming_scores(const BlockGrid& grid) {
-  at::Tensor row = at::arange(grid.kv_blocks(), at::kFloat);
-  if (row.numel() > 0) row[0] = static_cast<float>(grid.kv_blocks());
+at::Tensor streaming_scores(const BlockGrid& grid, c10::Device device) {
+  at::Tensor row = at::arange(grid.kv_blocks(), at::TensorOptions(at::kFloat).device(device));
+  if (row.numel() > 0) row.narrow(0, 0, 1).fill_(static_cast<float>(grid.kv_blocks()));
   return row.expand({1, 1, grid.q_blocks(), grid.kv_blocks()}).contiguous();
 }
 

@@ -40,10 +40,10 @@ at::Tensor head_thresholds(const CalibrationTable& calibration, double density,
 at::Tensor quantile_threshold(const at::Tensor& scores, const BlockGrid& grid,
                               const at::Tensor& forced, double density) {
   const at::Tensor ranked = scores.masked_fill(forced, std::numeric_limits<float>::infinity());
-  const at::Tensor visible = at::masked_select(ranked, grid.visible_mask());
+  const at::Tensor visible = at::masked_select(ranked, grid.visible_mask(scores.device()));
   const auto dropped =
       static_cast<std::int64_t>(std::floor((1 - density) * static_cast<double>(visible.numel())));
-  if (dropped == 0) return at::full({}, -1.0f);
+  if (dropped == 0) return at::full({}, -1.0f, scores.options());
   return std::get<0>(visible.kthvalue(dropped));
 }
 
@@ -92,23 +92,59 @@ bool BlockSelector::needs_probabilities() const {
          policy_.rule == PolicyRule::kDensity;
 }
 
-at::Tensor BlockSelector::select(const at::Tensor& scores, const BlockGrid& grid,
-                                 std::int64_t prompt_length, std::int64_t layer) const {
+SelectionPolicy BlockSelector::rule_of(const BlockGrid& grid, std::int64_t prompt_length) const {
   SelectionPolicy rule = policy_;
   rule.source = PolicySource::kGate;  // what select_blocks() calls scores, wherever they are from
   rule.start_layer = 0;
   rule.dense_rows = dense_rows_here(policy_.dense_rows, grid, prompt_length);
-  at::Tensor ranked = scores;
   if (rule.rule == PolicyRule::kRatio) {
     const std::int64_t blocks = (prompt_length + grid.block_size - 1) / grid.block_size;
     rule.rule = PolicyRule::kBudget;
     rule.budget = blocks_of_ratio(policy_.value, blocks) * grid.block_size;
-  } else if (rule.rule == PolicyRule::kDensity) {
+  }
+  return rule;
+}
+
+bool BlockSelector::has_gate_rule() const {
+  return policy_.rule != PolicyRule::kDensity ||
+         (policy_.source == PolicySource::kGate && policy_.value < 1);
+}
+
+BlockSelector::Rule BlockSelector::gate_rule(const BlockGrid& grid, std::int64_t prompt_length,
+                                             std::int64_t layer, std::int64_t heads,
+                                             c10::Device device) {
+  SelectionPolicy rule = rule_of(grid, prompt_length);
+  if (rule.rule != PolicyRule::kDensity) return {rule.to_string(), {}};
+  if (thresholds_length_ != prompt_length || !thresholds_.defined() ||
+      thresholds_.size(1) != heads || thresholds_.device() != device) {
+    calibration_->threshold_for(policy_.value, prompt_length, layer, heads - 1);  // refuses what it has not
+    const std::vector<double> values = calibration_->thresholds_for(policy_.value, prompt_length);
+    const std::vector<float> rounded(values.begin(), values.end());
+    const std::int64_t of_layer = std::max<std::int64_t>(calibration_->heads, 1);
+    thresholds_ = at::tensor(rounded, at::kFloat)
+                      .view({-1, of_layer})
+                      .expand({-1, heads})
+                      .contiguous()
+                      .to(device);
+    thresholds_length_ = prompt_length;
+  }
+  rule.rule = PolicyRule::kThreshold;
+  rule.value = kBetween;  // not looked at
+  return {rule.to_string(), thresholds_[calibration_->layers > 0 ? layer : 0]};
+}
+
+at::Tensor BlockSelector::select(const at::Tensor& scores, const BlockGrid& grid,
+                                 std::int64_t prompt_length, std::int64_t layer) const {
+  SelectionPolicy rule = rule_of(grid, prompt_length);
+  at::Tensor ranked = scores;
+  if (rule.rule == PolicyRule::kDensity) {
     const at::Tensor threshold =
         policy_.source == PolicySource::kGate && policy_.value < 1
             ? head_thresholds(*calibration_, policy_.value, prompt_length, layer, scores.size(1))
-            : quantile_threshold(scores, grid, grid.ends_mask(policy_.sink, policy_.local),
-                                 policy_.value);
+                  .to(scores.device())
+            : quantile_threshold(
+                  scores, grid,
+                  grid.ends_mask(policy_.sink, policy_.local, scores.device()), policy_.value);
     ranked = (scores > threshold).to(at::kFloat);
     rule.rule = PolicyRule::kThreshold;
     rule.value = kBetween;

@@ -4,6 +4,7 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <string>
 
 #include "base/selection_policy.h"
 #include "seer/calibration.h"
@@ -22,14 +23,31 @@ class BlockSelector {
   // Whether the scores must be probabilities (each row's sum at most 1) and not only an order.
   bool needs_probabilities() const;
 
+  // What Gate::select is asked for this call, where a gate gives the scores.
+  struct Rule {
+    std::string policy;     // as select_blocks() takes it
+    at::Tensor thresholds;  // float32 [heads] on the device, or undefined: beside a policy of threshold
+  };
+  // Throws std::invalid_argument where the calibration does not cover the length.
+  Rule gate_rule(const BlockGrid& grid, std::int64_t prompt_length, std::int64_t layer,
+                 std::int64_t heads, c10::Device device);
+  // Whether gate_rule() serves the policy: all but a density that has to be found in the scores.
+  bool has_gate_rule() const;
+
   // scores float32 [1, heads, q_blocks, kv_blocks]; `prompt_length` tokens are the whole prompt. Returns bool of the same
   // shape. Throws std::invalid_argument where the calibration does not cover the length.
   at::Tensor select(const at::Tensor& scores, const BlockGrid& grid, std::int64_t prompt_length,
                     std::int64_t layer) const;
 
  private:
+  // The policy for select_blocks(), of this call; kDensity is left as it is.
+  SelectionPolicy rule_of(const BlockGrid& grid, std::int64_t prompt_length) const;
+
   SelectionPolicy policy_;
   const CalibrationTable* calibration_;
+  // The calibrated thresholds of all layers for one length, [layers or 1, heads]: copied to the device once a prompt.
+  at::Tensor thresholds_;
+  std::int64_t thresholds_length_ = -1;
 };
 
 }  // namespace seer

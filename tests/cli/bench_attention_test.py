@@ -88,10 +88,10 @@ class Records(unittest.TestCase):
 
 
 class Refusals(unittest.TestCase):
-    def expect_refused(self, arguments, *words, **environment):
+    def expect_refused(self, arguments, *words, code=2, **environment):
         with self.subTest(arguments=arguments):
             done = run("bench", "attention", *arguments, **environment)
-            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertEqual(done.returncode, code, done.stderr)
             self.assertEqual(done.stdout, "")
             for word in words:
                 self.assertIn(word, done.stderr)
@@ -111,9 +111,10 @@ class Refusals(unittest.TestCase):
         for density in ("0", "-0.1", "1.5", "nan"):
             self.expect_refused([f"--density={density}"], "--density", "above 0 and at most 1")
         self.expect_refused(["--density", "0.1,half"], "--density", "a number", "'half'")
-        self.expect_refused(["--dtype", "float16"], "--dtype float16", "float32 or bfloat16")
-        self.expect_refused(["--device", "cuda"], "--device cuda", "no CUDA kernels", "cpu")
-        self.expect_refused(["--device", "tpu"], "--device tpu", "unknown device", "cpu")
+        self.expect_refused(["--dtype", "float16"], "--dtype 'float16'", "float32 or bfloat16")
+        self.expect_refused(["--device", "cuda:100"], "device cuda:100", code=1)
+        self.expect_refused(["--device", "tpu"], '--device "tpu"', "expected cpu, cuda")
+        self.expect_refused(["--gates", "none"], "--model, --gates and --text")
         self.expect_refused(["--threads", "0"], "--threads 0", "1 to")
         self.expect_refused(["--repeats", "0"], "--repeats 0")
         self.expect_refused(["--warmup", "-1"], "--warmup -1")

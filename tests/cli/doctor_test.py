@@ -35,6 +35,7 @@ class Doctor(unittest.TestCase):
             self.assertEqual(list(line), ["subject", "verdict", "finding", "fix"])
             self.assertIn(line["verdict"], ("good", "note"))
         self.assertIn("one runtime", found["openmp"]["finding"])
+        self.assertIn("kernels", found["gpu"]["finding"])
         self.assertIn("used: ", found["processor"]["finding"])
 
     def test_text(self):

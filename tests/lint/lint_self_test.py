@@ -7,6 +7,7 @@ import unittest
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts" / "lint"))
+import compile_cost  # noqa: E402
 import file_length  # noqa: E402
 import headers  # noqa: E402
 import isa_objects  # noqa: E402
@@ -151,6 +152,31 @@ class IsaObjects(unittest.TestCase):
     def test_counts_wide_functions(self):
         self.assertEqual(self.listing("seer::N_AVX2::tile(float*)", "vaddps %ymm1,%ymm2,%ymm0")[0], 1)
         self.assertEqual(self.listing("main", "addps  %xmm1,%xmm0")[0], 0)
+
+
+class CompileCost(TreeTest):
+    def test_faults(self):
+        for cost in [(1, 1.0, 100.0), (0, 61.0, 100.0), (0, 1.0, 2001.0)]:
+            with self.subTest(cost=cost):
+                self.assertIsNotNone(compile_cost.problem_with(*cost))
+        self.assertIsNone(compile_cost.problem_with(0, 29.0, 1999.0))
+
+    def test_measures_children(self):
+        eater = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = bytearray(300_000_000); sum(range(10**6))'])"
+        code, seconds, megabytes = compile_cost.cost_of([sys.executable, "-c", eater], str(self.root))
+        self.assertEqual(code, 0)
+        self.assertGreater(seconds, 0.0)
+        self.assertGreater(megabytes, 290.0)
+        self.assertEqual(compile_cost.cost_of(["false"], str(self.root))[0], 1)
+
+    def test_takes_cuda_files_without_the_cache(self):
+        self.write("compile_commands.json", '[{"file": "a/x.cu", "command": "ccache nvcc -c a/x.cu -o x.o"},'
+                                            ' {"file": "a/y.cpp", "command": "c++ -c a/y.cpp -o y.o"}]')
+        commands = compile_cost.cuda_commands(self.root, [])
+        self.assertEqual([entry["file"] for entry in commands], ["a/x.cu"])
+        self.assertEqual(compile_cost.cuda_commands(self.root, ["other"]), [])
+        self.assertEqual(compile_cost.redirected(commands[0]["command"], "out.o"),
+                         ["nvcc", "-c", "a/x.cu", "-o", "out.o"])
 
 
 class Report(unittest.TestCase):

@@ -55,6 +55,9 @@ TEST_P(AttentionOperators, DenseEqualsScaledDotProductAttention) {
   EXPECT_EQ(sparse_out.scalar_type(), GetParam());
   EXPECT_EQ(sparse_lse.scalar_type(), at::kFloat);
   EXPECT_LE(relative_difference(sparse_out, expected), out_tolerance(GetParam()));
+  const auto [dense_out, dense_lse] = block_sparse_attention(q, k, v, std::nullopt);
+  EXPECT_TRUE(at::equal(dense_out, sparse_out));
+  EXPECT_TRUE(at::equal(dense_lse, sparse_lse));
 
   const auto [out, lse, block_map] = attention_with_block_map(q, k, v);
   EXPECT_LE(relative_difference(out, expected), out_tolerance(GetParam()));

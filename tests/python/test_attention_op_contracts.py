@@ -26,7 +26,7 @@ def calls(q, k, v, mask):
 NAMES = ["block_sparse_attention", "attention_with_block_map", "attn_with_pooling"]
 
 SCHEMAS = [
-    "seer::block_sparse_attention(Tensor q, Tensor k, Tensor v, Tensor block_mask, "
+    "seer::block_sparse_attention(Tensor q, Tensor k, Tensor v, Tensor? block_mask, "
     "int block_size=64, bool is_causal=True, float? scale=None) -> (Tensor out, Tensor lse)",
     "seer::attention_with_block_map(Tensor q, Tensor k, Tensor v, int block_size=64, "
     "bool is_causal=True, float? scale=None) -> (Tensor out, Tensor lse, Tensor block_map)",
@@ -56,6 +56,10 @@ BAD_ATTENTION_ARGUMENTS = [
     (dict(k=torch.zeros(2, 130, 64)), r"k: expected 4 dimensions .* got 3"),
     (dict(v=torch.zeros(1, 1, 2, 130, 64)), r"v: expected 4 dimensions .* got 5"),
     (dict(q=torch.zeros(Q, dtype=torch.int64)), r"q: expected dtype float32, .* got Long"),
+    (
+        dict(q=torch.zeros(Q).half(), k=torch.zeros(KV).half(), v=torch.zeros(KV).half()),
+        r"q: expected dtype float32, .* got Half \(float16 has kernels on CUDA only\)",
+    ),
     (dict(k=torch.zeros(KV).double()), r"k: expected dtype Float \(as q\), got Double"),
     (dict(v=torch.zeros(KV).bfloat16()), r"v: expected dtype Float \(as q\), got BFloat16"),
     (dict(k=torch.zeros(2, 2, 130, 64)), r"k: expected batch 1 \(as q\), got 2"),
@@ -208,6 +212,15 @@ def test_meta_allocates_nothing():
     q = torch.empty(1, 32, length, 128, dtype=torch.bfloat16, device="meta")
     _, lse, blocks = ops.attention_with_block_map(q, q[:, :8], q[:, :8], 128)
     assert lse.shape == (1, 32, length) and blocks.shape == (1, 32, length // 128, length // 128)
+
+
+def test_meta_knows_the_element_types_of_each_device():
+    for dtype in (*DTYPES, torch.float16):
+        q = torch.empty(1, 2, 64, 64, dtype=dtype, device="meta")
+        assert ops.attention_with_block_map(q, q, q)[0].dtype == dtype
+    with pytest.raises(RuntimeError, match="^q: expected dtype float32, bfloat16, float16 or float64"):
+        q = torch.empty(1, 2, 64, 64, dtype=torch.int32, device="meta")
+        ops.attention_with_block_map(q, q, q)
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])

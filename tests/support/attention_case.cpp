@@ -242,12 +242,16 @@ Tolerance AttentionCase::tolerance() const {
   // Scores are sums in float32: their error, and with it that of lse and of every probability,
   // grows with their size, which is about logit_scale on normal data.
   const double growth = std::max(1.0, std::abs(logit_scale));
+  const double map = coarseness_of_map * growth;
   if (element == Element::kBFloat16) {
     // Probabilities are rounded to 8 bits before they meet v, and out is rounded to 8 bits.
-    return {6e-3 + 3e-6 * growth, 2e-5 * growth, 2e-5 * growth};
+    return {6e-3 + 3e-6 * growth, 2e-5 * growth, 2e-5 * growth + map};
   }
-  if (element == Element::kFloat16) return {8e-4 + 3e-6 * growth, 2e-5 * growth, 2e-5 * growth};
-  return {3e-6 * growth, 1e-5 * growth, 1e-5 * growth};
+  // Of float16, to 11 bits.
+  if (element == Element::kFloat16) {
+    return {8e-4 + 3e-6 * growth, 2e-5 * growth, 2e-5 * growth + map};
+  }
+  return {3e-6 * growth, 1e-5 * growth, 1e-5 * growth + map};
 }
 
 bool AttentionCase::block_is_visible(std::int64_t q_block, std::int64_t kv_block) const {

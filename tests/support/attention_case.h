@@ -52,6 +52,8 @@ struct AttentionCase {
   bool block_map = false;
   Layout layout = Layout::kContiguous;
   std::uint64_t seed = 1;
+  double coarseness_of_map =
+      0.0;  // what the block map's relative tolerance is on top, at logit_scale 1
 
   std::int64_t num_q_blocks() const;
   std::int64_t num_kv_blocks() const;

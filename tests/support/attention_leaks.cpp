@@ -8,14 +8,14 @@
 namespace seer::test {
 
 bool reads_block(const AttentionCase& problem, const AttentionInputs& inputs, std::int64_t batch,
-                  std::int64_t q_head, std::int64_t q_block, std::int64_t kv_block) {
+                 std::int64_t q_head, std::int64_t q_block, std::int64_t kv_block) {
   return inputs.keeps(batch, q_head, q_block, kv_block) &&
          problem.block_is_visible(q_block, kv_block);
 }
 
 void expect_unaffected(const AttentionCase& problem, const AttentionInputs& inputs,
-                              std::int64_t kv_block, const AttentionResult& clean,
-                              const AttentionResult& dirty) {
+                       std::int64_t kv_block, const AttentionResult& clean,
+                       const AttentionResult& dirty) {
   const std::int64_t width = problem.head_dim;
   for (std::int64_t b = 0; b < problem.batch; ++b) {
     for (std::int64_t h = 0; h < problem.num_q_heads; ++h) {

@@ -8,6 +8,7 @@
 #include "base/ceil_div.h"
 #include "kernels/device/check.cuh"
 #include "kernels/device/vector.cuh"
+#include "kernels/row_layers/turn_pair.cuh"
 
 namespace seer {
 namespace {
@@ -154,60 +155,49 @@ void rms_norm_of(const RmsNormParams& params, CUstream_st* stream) {
 
 // --- rope ----------------------------------------------------------------------------------------
 
-// A thread turns kCount pairs of a few heads, for which it reads the angles once.
-constexpr int kRopeHeads = 4;
-
+// A thread turns kCount pairs. Its angles are those of the other heads too and come from the cache; threads that turn
+// several heads with one set of angles have fewer loads on their way and were slower.
 template <typename T, int kCount>
 __global__ void __launch_bounds__(kThreads) rope_kernel(const RopeParams params) {
   using Vec = Vector<T, kCount>;
+  constexpr int kAngles = kCount > 4 ? 4 : kCount;  // 16 bytes
+  using Angles = Vector<float, kAngles>;
   const auto half = static_cast<unsigned>(params.head_dim / 2);
   const unsigned lanes = half / kCount;
   const auto heads = static_cast<unsigned>(params.heads);
-  const unsigned head_groups = (heads + kRopeHeads - 1) / kRopeHeads;
-  const unsigned index = blockIdx.x * kThreads + threadIdx.x;  // of [rows, head groups, lanes]
-  const unsigned row = index / lanes / head_groups;
+  const unsigned index = blockIdx.x * kThreads + threadIdx.x;  // of [rows, heads, lanes]
+  const unsigned row = index / lanes / heads;
   if (row >= params.rows) return;
-  const unsigned first_head = index / lanes % head_groups * kRopeHeads;
+  const unsigned head = index / lanes % heads;
   const unsigned i = index % lanes * kCount;
 
-  const T* x = static_cast<const T*>(params.x) + row * params.x_row_stride + i;
-  T* out = static_cast<T*>(params.out) + row * params.out_row_stride + i;
-  Vec first[kRopeHeads], second[kRopeHeads];
+  const T* x =
+      static_cast<const T*>(params.x) + row * params.x_row_stride + head * params.x_head_stride + i;
+  T* out =
+      static_cast<T*>(params.out) + row * params.out_row_stride + head * params.out_head_stride + i;
+  const std::int64_t first_angle = static_cast<std::int64_t>(row) * half + i;
+  const Vec first = Vec::load(x), second = Vec::load(x + half);
+  Vec turned_first, turned_second;
 #pragma unroll
-  for (unsigned h = 0; h < kRopeHeads; ++h) {
-    if (first_head + h >= heads) break;
-    first[h] = Vec::load(x + (first_head + h) * params.x_head_stride);
-    second[h] = Vec::load(x + (first_head + h) * params.x_head_stride + half);
-  }
-  float cos[kCount], sin[kCount];
-  constexpr int kAngles = kCount > 4 ? 4 : kCount;  // 16 bytes
+  for (int part = 0; part < kCount; part += kAngles) {
+    const Angles cos = Angles::load(params.cos + first_angle + part);
+    const Angles sin = Angles::load(params.sin + first_angle + part);
 #pragma unroll
-  for (int k = 0; k < kCount; k += kAngles) {
-    using Angles = Vector<float, kAngles>;
-    const auto offset = static_cast<std::int64_t>(row) * half + i + k;
-    *reinterpret_cast<Angles*>(cos + k) = Angles::load(params.cos + offset);
-    *reinterpret_cast<Angles*>(sin + k) = Angles::load(params.sin + offset);
-  }
-#pragma unroll
-  for (unsigned h = 0; h < kRopeHeads; ++h) {
-    if (first_head + h >= heads) break;
-    Vec turned_first, turned_second;
-#pragma unroll
-    for (int k = 0; k < kCount; ++k) {
-      const float a = to_float(first[h].elements[k]), b = to_float(second[h].elements[k]);
-      turned_first.elements[k] = from_float<T>(a * cos[k] - b * sin[k]);
-      turned_second.elements[k] = from_float<T>(b * cos[k] + a * sin[k]);
+    for (int k = 0; k < kAngles; ++k) {
+      const float a = to_float(first.elements[part + k]), b = to_float(second.elements[part + k]);
+      const TurnedPair turned = turn_pair(a, b, cos.elements[k], sin.elements[k]);
+      turned_first.elements[part + k] = from_float<T>(turned.first);
+      turned_second.elements[part + k] = from_float<T>(turned.second);
     }
-    turned_first.store(out + (first_head + h) * params.out_head_stride);
-    turned_second.store(out + (first_head + h) * params.out_head_stride + half);
   }
+  turned_first.store(out);
+  turned_second.store(out + half);
 }
 
 template <typename T, int kCount>
 void rope_of(const RopeParams& params, CUstream_st* stream) {
   const std::int64_t half = params.head_dim / 2;
-  const std::int64_t threads_per_row =
-      half / kCount * ceil_div(params.heads, std::int64_t{kRopeHeads});
+  const std::int64_t threads_per_row = half / kCount * params.heads;
   const auto advance = [half](RopeParams& some, std::int64_t rows) {
     some.x = moved<T>(some.x, rows * some.x_row_stride);
     some.out = moved<T>(some.out, rows * some.out_row_stride);

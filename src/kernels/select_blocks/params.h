@@ -33,6 +33,15 @@ struct SelectBlocksParams {
   std::int64_t dense_rows = 0;  // last query block rows, which keep every visible block
 };
 
+// Key blocks that the first query block sees any of, could it see so many; each further one sees one more, but for the last.
+// Negative where there are more queries than keys.
+inline std::int64_t visible_of_first(std::int64_t q_len, std::int64_t kv_len,
+                                     std::int64_t block_size) {
+  const std::int64_t past = kv_len - q_len;
+  // Division rounds towards 0, which is up for negative numbers.
+  return 1 + (past > 0 ? (past + block_size - 1) / block_size : past / block_size);
+}
+
 // A row is a query block of one head. The rows of a head are taken from both ends towards the
 // middle (first, last, second, ...), so that equally many positions are about equally much work
 // although later rows see more blocks.

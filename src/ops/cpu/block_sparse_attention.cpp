@@ -106,12 +106,13 @@ void normalize_rows(const at::Tensor& block_map) {
 }
 
 std::tuple<at::Tensor, at::Tensor> block_sparse_attention_cpu(
-    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, const at::Tensor& block_mask,
-    std::int64_t block_size, bool is_causal, std::optional<double> scale) {
+    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const std::optional<at::Tensor>& block_mask, std::int64_t block_size, bool is_causal,
+    std::optional<double> scale) {
   AttentionOutputs outputs = attention_cpu({.q = q,
                                             .k = k,
                                             .v = v,
-                                            .block_mask = &block_mask,
+                                            .block_mask = block_mask ? &*block_mask : nullptr,
                                             .block_size = block_size,
                                             .is_causal = is_causal,
                                             .scale = scale,

@@ -7,6 +7,10 @@
 
 namespace seer::test {
 
+// The GPU's kernel keeps scores of the block map as distances in float16: half a unit of the last place of a distance of
+// up to 16, in powers of two, is 0.27 % of a probability; distances grow with the logits.
+constexpr double kCoarsenessOfMap = 4e-3;
+
 struct GpuAttentionInputs {
   at::Tensor q, k, v;     // with the strides and the alignment of the host's
   at::Tensor block_mask;  // of ones where the case has none

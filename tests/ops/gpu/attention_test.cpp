@@ -1,6 +1,8 @@
 // The attention operators on the GPU against the double reference: hard shapes one by one, then every pair of choices.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -158,7 +160,8 @@ std::vector<AttentionCase> pairwise_cases() {
 class GpuAttention : public GpuTest, public testing::WithParamInterface<AttentionCase> {};
 
 TEST_P(GpuAttention, AgreesWithReference) {
-  const AttentionCase& problem = GetParam();
+  AttentionCase problem = GetParam();
+  problem.coarseness_of_map = kCoarsenessOfMap;
   SCOPED_TRACE(testing::Message() << problem);
   const AttentionInputs inputs(problem);
   expect_close(problem, inputs, run_on_gpu(problem, inputs),

@@ -48,9 +48,7 @@ struct Consumer {
   // The queries as wgmma takes its left operand, where they are held in registers.
   std::uint32_t q[kQueriesInRegisters ? kHeadDim / 16 : 1][4];
 
-  __device__ __forceinline__ int lane() const {
-    return thread % 32;
-  }
+  __device__ __forceinline__ int lane() const { return thread % 32; }
   // Of the thread's first row, in the query block.
   __device__ __forceinline__ int first_row() const {
     return rows_from + thread / 32 * 16 + lane() / 4;
@@ -64,7 +62,7 @@ struct Consumer {
     for (;;) {
       s.tile_full.wait(tile_parity);
       tile_parity ^= 1;
-      const TileMessage message = s.message;
+      const TileMessage message = read(s.message);
       if (message.num_blocks < 0) break;
       if (kQueriesInRegisters && message.num_blocks > 0) load_queries();
       if (kQueriesInRegisters || message.num_blocks == 0) release_queries();
@@ -75,9 +73,7 @@ struct Consumer {
  private:
   // --- Turns of the two warpgroups of a group at the tensor cores ------------------------------
   // While one's products run, the other does its softmax.
-  __device__ __forceinline__ int number() const {
-    return rows_from / 64;
-  }
+  __device__ __forceinline__ int number() const { return rows_from / 64; }
   __device__ __forceinline__ void arrive_turn(int warpgroup) {
     if constexpr (P::kWarpgroupsInGroup == 2) hopper::arrive_named(1 + warpgroup, 256);
   }
@@ -88,6 +84,20 @@ struct Consumer {
   // --- The ring --------------------------------------------------------------------------------
   __device__ __forceinline__ void wait_full(const hopper::RingPosition<P::kSlots>& at) {
     shared.group[group].full[at.slot].wait(at.parity);
+  }
+  // Which key block a slot's keys are. The lane that reads is the one that releases the slot: no other lane's read needs to
+  // be ordered before the producer's next write.
+  __device__ __forceinline__ int key_block(const hopper::RingPosition<P::kSlots>& at) {
+    int block = 0;
+    if (lane() == 0) block = shared.group[group].key_block[at.slot];
+    return __shfl_sync(~0u, block, 0);
+  }
+  __device__ __forceinline__ TileMessage read(const TileMessage& from) {
+    TileMessage message = {};
+    if (lane() == 0) message = from;
+    return {{__shfl_sync(~0u, message.tile.batch, 0), __shfl_sync(~0u, message.tile.head, 0),
+             __shfl_sync(~0u, message.tile.q_block, 0)},
+            __shfl_sync(~0u, message.num_blocks, 0)};
   }
   // Each warp arrives once.
   __device__ __forceinline__ void release(const hopper::RingPosition<P::kSlots>& at) {
@@ -108,7 +118,7 @@ struct Consumer {
           q[step], query_address() + step / 4 * kGroupBytes + row * 128 + (piece ^ row % 8) * 16);
     }
   }
-  // The queries and the message have been read, by all lanes.
+  // The queries have been read, by all lanes.
   __device__ __forceinline__ void release_queries() {
     __syncwarp();
     if (lane() == 0) shared.group[group].tile_empty.arrive();
@@ -233,10 +243,9 @@ struct Consumer {
     float scores[kScores];
     std::uint32_t p[kScores / 2];
     float factor[2];
-    auto& key_block = shared.group[group].key_block;
 
     wait_full(ring);
-    int block = key_block[ring.slot];
+    int block = key_block(ring);
     wait_turn();
     hopper::wgmma_fence();
     start_scores(scores, ring.slot);
@@ -256,7 +265,7 @@ struct Consumer {
       const auto values = ring;
       ring.advance();
       wait_full(keys);
-      block = key_block[keys.slot];
+      block = key_block(keys);
       wait_turn();
       hopper::pin(output);
       hopper::pin(p);
