@@ -230,8 +230,8 @@ int distill(DistillFlags flags) {
       split_stream(load_text(flags.text, tokenizer, config), flags.options.longest_sequence());
   const auto held_out_tokens = static_cast<std::int64_t>(held_out_stream.tokens.size());
   const TokenId start = document_start(config);
-  const CalibrationOptions calibration =
-      calibration_options(flags.calibration, config, flags.options.longest_sequence(), held_out_tokens);
+  const CalibrationOptions calibration = calibration_options(
+      flags.calibration, config, flags.options.longest_sequence(), held_out_tokens);
   const auto data = make_packed_data(std::move(train_stream), tokenizer, start, flags.data);
   const auto held_out = make_packed_data(std::move(held_out_stream), tokenizer, start,
                                          {.retrieval_share = 0, .seed = flags.data.seed});

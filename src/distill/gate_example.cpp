@@ -48,10 +48,9 @@ GatePrediction predict(const Gate& gate, const GateExample& example,
   if (options.target_power != 1) rows = rows.pow(options.target_power);
   GatePrediction prediction;
   prediction.target = rows / rows.sum(-1, /*keepdim=*/true).clamp_min(1e-30);
-  prediction.logits =
-      gate.block_logits(gate.representatives_of_queries(example.q_features, example.first_position),
-                        gate.representatives_of_keys(example.k_features, 0), example.grid.q_len,
-                        example.grid.kv_len);
+  prediction.logits = gate.block_logits(
+      gate.representatives_of_queries(example.q_features, example.first_position),
+      gate.representatives_of_keys(example.k_features, 0), example.grid.q_len, example.grid.kv_len);
   prediction.loss = gate_loss(prediction.logits, prediction.target, options.loss);
   return prediction;
 }

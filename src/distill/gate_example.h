@@ -15,10 +15,11 @@ namespace seer {
 
 // The rows of the map that count: those from `first_position` on, with all columns.
 struct GateExample {
-  at::Tensor map;                       // the teacher's, [1, heads, rows, kv_blocks]
-  at::Tensor q_features, k_features;    // Gate::query_features() of these rows, key_features() of all keys
-  std::int64_t first_position = 0;      // of the first row's first query
-  BlockGrid grid;                       // of the rows
+  at::Tensor map;  // the teacher's, [1, heads, rows, kv_blocks]
+  at::Tensor q_features,
+      k_features;  // Gate::query_features() of these rows, key_features() of all keys
+  std::int64_t first_position = 0;  // of the first row's first query
+  BlockGrid grid;                   // of the rows
 
   // A copy that outlives the pass it is from, with the map in the dtype of the features.
   GateExample kept() const;

@@ -44,7 +44,8 @@ at::Tensor GateOptimizer::update(std::int64_t number, double learning_rate) {
   const at::Tensor is_bad = norm.isfinite().logical_not().to(at::kFloat);
   is_broken_ = is_broken_.defined() ? at::maximum(is_broken_, is_bad) : is_bad;
   if (options_.clip_norm > 0) {
-    const at::Tensor factor = (at::full({}, options_.clip_norm, norm.options()) / norm).clamp_max(1);
+    const at::Tensor factor =
+        (at::full({}, options_.clip_norm, norm.options()) / norm).clamp_max(1);
     at::_foreach_mul_(gradients, factor.to(at::kFloat));
   }
   const std::vector<at::Tensor> numbers(

@@ -109,11 +109,11 @@ std::string distill_plan_text(const ModelConfig& model, const GateSet& gates,
   const double rows = as_double(together * longest) * element *
                       as_double(3 * model.hidden_size + 3 * model.num_q_heads * model.head_dim +
                                 2 * model.num_kv_heads * model.head_dim);
-  const double cache = as_double(together * longest) * element * 2 *
-                       as_double(model.num_kv_heads * model.head_dim);
+  const double cache =
+      as_double(together * longest) * element * 2 * as_double(model.num_kv_heads * model.head_dim);
   const double maps = 6 * 4 * as_double(model.num_q_heads) * blocks * blocks;
   const double trained =
-      4 * 4 * as_double(gates.parameter_count());  // values, gradients, two moments
+      4 * 4 * as_double(gates.parameter_count());     // values, gradients, two moments
   std::map<std::int64_t, std::int64_t> sequences_of;  // by length
   for (const std::int64_t length : order.lengths(sequences)) ++sequences_of[length];
   double operations = 0;

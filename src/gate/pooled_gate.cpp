@@ -148,9 +148,9 @@ at::Tensor PooledGate::representatives(const at::Tensor& pools, std::int64_t tok
 bool PooledGate::kernels_serve(const at::Tensor& x) const {
   if (!x.is_cuda() || (x.scalar_type() != at::kBFloat16 && x.scalar_type() != at::kHalf))
     return false;
-  const bool learns = std::any_of(
-      parameters().begin(), parameters().end(),
-      [](const GateParameter& parameter) { return parameter.value.requires_grad(); });
+  const bool learns =
+      std::any_of(parameters().begin(), parameters().end(),
+                  [](const GateParameter& parameter) { return parameter.value.requires_grad(); });
   if (learns && at::GradMode::is_enabled()) return false;
   constexpr std::int64_t kMostRepresentatives = 16, kMostInputs = 512, kInputs = 64;
   const auto fits = [this](const GatePooling& pooling) {
