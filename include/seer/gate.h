@@ -74,6 +74,17 @@ class Gate {
   virtual at::Tensor key_representatives(const at::Tensor& k,
                                          std::int64_t first_position) const = 0;
 
+  // For training on tokens again without their q and k: features are all that representatives depend on besides the
+  // parameters, of the dtype of q and k, without gradients, and
+  //   query_representatives(q, p) = representatives_of_queries(query_features(q, p), p)
+  // with the same bits; keys likewise. The default keeps q and k as they are; a design that pools first keeps the pools.
+  virtual at::Tensor query_features(const at::Tensor& q, std::int64_t first_position) const;
+  virtual at::Tensor key_features(const at::Tensor& k, std::int64_t first_position) const;
+  virtual at::Tensor representatives_of_queries(const at::Tensor& features,
+                                                std::int64_t first_position) const;
+  virtual at::Tensor representatives_of_keys(const at::Tensor& features,
+                                             std::int64_t first_position) const;
+
   // Raw scaled logits, float32 (float64 for float64) [b, Hq, ceil(q_len / B), ceil(kv_len / B)]:
   //   max over the block pair's representatives of q.k / sqrt(g)
   // and -inf for key blocks that no query of the row can see. Queries stand at the end of the keys, as in

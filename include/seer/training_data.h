@@ -19,7 +19,7 @@ class TrainingData {
   TrainingData& operator=(const TrainingData&) = delete;
   virtual ~TrainingData();
 
-  // Number `index` from 0 on; `length` tokens.
+  // Number `index` from 0 on; `length` tokens. Called from any thread, one call at a time.
   virtual std::vector<TokenId> sequence(std::int64_t index, std::int64_t length) const = 0;
   // Changes when the sequences do: what a checkpoint remembers of its data.
   virtual std::string fingerprint() const = 0;

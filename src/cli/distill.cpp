@@ -40,6 +40,8 @@ struct DistillFlags {
   std::string design = "Qavg16_Kmaxminavg";
   std::string init = "identity";
   std::string loss = "kl";
+  std::string context = lengths_text(DistillOptions());
+  std::optional<std::int64_t> steps;
   std::string out, log;
   std::int64_t block_size = 64;
   std::int64_t width = 0;
@@ -95,18 +97,21 @@ double mean(const std::vector<double>& values) {
 // One line a step, over the last one on a terminal.
 class Progress {
  public:
-  explicit Progress(const DistillOptions& options) : options_(options) {}
+  Progress(const DistillOptions& options, std::int64_t tokens_before)
+      : options_(options), tokens_before_(tokens_before) {}
 
   void report(const DistillProgress& step) {
-    // Mean of the last few steps; the first of a run also waits for memory.
+    // Means of the last few steps; the first of a run also waits for memory.
+    const auto tokens = static_cast<double>(step.tokens - tokens_before_);
+    tokens_before_ = step.tokens;
     seconds_ = seconds_ == 0 ? step.seconds : 0.8 * seconds_ + 0.2 * step.seconds;
+    tokens_ = tokens_ == 0 ? tokens : 0.8 * tokens_ + 0.2 * tokens;
     const double left = seconds_ * static_cast<double>(options_.steps - step.step);
-    const double tokens = static_cast<double>(options_.batch_size * options_.context);
     char text[160];
     std::snprintf(text, sizeof text,
                   "seer: step %lld/%lld  loss %.4f  recall %.3f  %.0f tokens/s  %s left",
                   static_cast<long long>(step.step), static_cast<long long>(options_.steps),
-                  step.loss, mean(step.layer_recall), tokens / seconds_, time_text(left).c_str());
+                  step.loss, mean(step.layer_recall), tokens_ / seconds_, time_text(left).c_str());
     line_.show(text);
   }
   void finish() { line_.end(); }
@@ -114,7 +119,8 @@ class Progress {
  private:
   const DistillOptions& options_;
   ProgressLine line_;
-  double seconds_ = 0;
+  std::int64_t tokens_before_;
+  double seconds_ = 0, tokens_ = 0;
 };
 
 std::string training_record(const DistillFlags& flags, const TrainingData& data,
@@ -136,7 +142,7 @@ std::string training_record(const DistillFlags& flags, const TrainingData& data,
 // False after Ctrl-C; the steps so far are in the checkpoint.
 bool train(Distiller& distiller, const DistillFlags& flags, std::ofstream& log,
            std::optional<DistillProgress>& last) {
-  Progress progress(flags.options);
+  Progress progress(flags.options, distiller.tokens());
   const std::string checkpoint = checkpoint_of(flags);
   std::int64_t saved = distiller.step();
   const auto save = [&] {
@@ -179,7 +185,23 @@ int stopped(std::int64_t step) {
   return kExitInterrupted;
 }
 
+// Of several lengths a round, unless the user says more or less.
+void set_sequences(DistillFlags& flags) {
+  DistillOptions& options = flags.options;
+  parse_lengths(flags.context, options);
+  if (flags.steps) {
+    options.steps = *flags.steps;
+  } else if (!options.lengths.empty()) {
+    std::int64_t sequences = 0;
+    for (const LengthCount& each : options.lengths) sequences += each.sequences;
+    const std::int64_t batch = std::max<std::int64_t>(options.batch_size, 1);
+    options.steps = (sequences + batch - 1) / batch;
+  }
+}
+
 int distill(DistillFlags flags) {
+  set_sequences(flags);
+  flags.options.seed = flags.data.seed;
   flags.options.loss = parse_distill_loss(flags.loss);
   flags.options.check();
   const GateInit init = parse_gate_init(flags.init);
@@ -205,16 +227,16 @@ int distill(DistillFlags flags) {
   }
   const Tokenizer tokenizer = Tokenizer::load(folder);
   auto [train_stream, held_out_stream] =
-      split_stream(load_text(flags.text, tokenizer, config), flags.options.context);
+      split_stream(load_text(flags.text, tokenizer, config), flags.options.longest_sequence());
   const auto held_out_tokens = static_cast<std::int64_t>(held_out_stream.tokens.size());
   const TokenId start = document_start(config);
-  const CalibrationOptions calibration =
-      calibration_options(flags.calibration, config, flags.options.context, held_out_tokens);
+  const CalibrationOptions calibration = calibration_options(
+      flags.calibration, config, flags.options.longest_sequence(), held_out_tokens);
   const auto data = make_packed_data(std::move(train_stream), tokenizer, start, flags.data);
   const auto held_out = make_packed_data(std::move(held_out_stream), tokenizer, start,
                                          {.retrieval_share = 0, .seed = flags.data.seed});
   // Before hours of work: the text suffices.
-  data->sequence(0, flags.options.context);
+  data->sequence(0, flags.options.longest_sequence());
   for (const std::int64_t length : calibration.lengths) held_out->sequence(0, length);
 
   const Checkpoint checkpoint = Checkpoint::open(folder);
@@ -264,12 +286,24 @@ void add_training_flags(CLI::App& command, DistillFlags& flags) {
     command.add_option(name, value, help)->capture_default_str()->check(real);
   };
   DistillOptions& options = flags.options;
-  whole("--context", options.context, "Tokens of a training sequence");
-  whole("--steps", options.steps, "Optimizer steps");
-  whole("--batch-size", options.batch_size, "Sequences whose gradients make one step");
+  command
+      .add_option("--context", flags.context,
+                  "Tokens of a training sequence; or lengths and how many sequences of each make a "
+                  "round, as 8192:126,16384:14,32768:7")
+      ->capture_default_str();
+  command
+      .add_option("--steps", flags.steps,
+                  "Steps, each over --batch-size new sequences (default: " +
+                      std::to_string(options.steps) + ", or a round of several lengths)")
+      ->check(integer);
+  whole("--batch-size", options.batch_size, "Sequences whose gradients make one update");
+  whole("--replay", options.replay,
+        "Further updates in each step, on kept maps of earlier sequences");
+  whole("--replay-sequences", options.replay_sequences,
+        "How many of the last sequences are kept for --replay");
   decimal("--learning-rate", options.learning_rate, "Highest learning rate");
   decimal("--final-learning-rate", options.final_learning_rate, "Where the cosine ends");
-  whole("--warmup-steps", options.warmup_steps, "Steps of linear warm-up");
+  whole("--warmup-steps", options.warmup_steps, "Updates of linear warm-up");
   decimal("--weight-decay", options.weight_decay, "Of AdamW");
   decimal("--beta1", options.beta1, "Of AdamW");
   decimal("--beta2", options.beta2, "Of AdamW");

@@ -1,74 +1,27 @@
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/_fused_adamw.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
-#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <numbers>
 #include <stdexcept>
 #include <utility>
 
+#include "base/ceil_div.h"
+#include "distill/data_ahead.h"
 #include "distill/distill_attention.h"
+#include "distill/gate_optimizer.h"
+#include "distill/replay.h"
+#include "distill/sequence_order.h"
 #include "distill/training_state.h"
 #include "seer/distill.h"
 
 namespace seer {
-namespace {
-
-void require(bool holds, const char* field, double value, const char* expected) {
-  if (holds) return;
-  throw std::invalid_argument(fmt::format("{}: expected {}, got {}", field, expected, value));
-}
-
-}  // namespace
 
 TrainingData::~TrainingData() = default;
-
-void DistillOptions::check() const {
-  const auto count = [](const char* field, std::int64_t value, std::int64_t least) {
-    require(value >= least, field, static_cast<double>(value),
-            least == 0 ? "0 or more" : "1 or more");
-  };
-  require(context >= 2, "context", static_cast<double>(context), "2 tokens or more");
-  count("batch size", batch_size, 1);
-  count("steps", steps, 0);
-  count("warm-up steps", warmup_steps, 0);
-  count("checkpoint interval", checkpoint_interval, 1);
-  const auto real = [](const char* field, double value, bool holds, const char* expected) {
-    require(std::isfinite(value) && holds, field, value, expected);
-  };
-  real("learning rate", learning_rate, learning_rate > 0, "above 0");
-  real("final learning rate", final_learning_rate, final_learning_rate >= 0, "0 or more");
-  real("weight decay", weight_decay, weight_decay >= 0, "0 or more");
-  real("beta1", beta1, beta1 >= 0 && beta1 < 1, "0 <= beta1 < 1");
-  real("beta2", beta2, beta2 >= 0 && beta2 < 1, "0 <= beta2 < 1");
-  real("epsilon", epsilon, epsilon > 0, "above 0");
-  real("clip norm", clip_norm, clip_norm >= 0, "0 (none) or more");
-  real("loss scale", loss_scale, loss_scale > 0, "above 0");
-  real("target power", target_power, target_power > 0, "above 0");
-  real("row slice", row_slice, row_slice >= 0 && row_slice < 1, "0 <= row slice < 1");
-  real("recall ratio", recall_ratio, recall_ratio > 0 && recall_ratio <= 1,
-       "above 0 and at most 1");
-}
-
-double learning_rate_at(const DistillOptions& options, std::int64_t step) {
-  if (step < options.warmup_steps) {
-    return options.learning_rate * static_cast<double>(step + 1) /
-           static_cast<double>(options.warmup_steps);
-  }
-  const std::int64_t rest = std::max<std::int64_t>(1, options.steps - options.warmup_steps);
-  const double progress =
-      std::min(1.0, static_cast<double>(step - options.warmup_steps) / static_cast<double>(rest));
-  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * progress));
-  return options.final_learning_rate +
-         (options.learning_rate - options.final_learning_rate) * cosine;
-}
 
 std::string DistillProgress::to_json() const {
   const nlohmann::ordered_json line = {{"step", step},
@@ -87,40 +40,51 @@ struct Distiller::Impl {
   GateSet& gates;
   const TrainingData& data;
   DistillOptions options;
+  SequenceOrder order;
+  DataAhead ahead;
   TrainingState state;
-  std::vector<at::Tensor> values;  // of state.parameters
+  GateOptimizer optimizer;
+  ReplayRing replay;
 
   Impl(const Model& given_model, GateSet& given_gates, const TrainingData& given_data,
        const DistillOptions& given_options)
-      : model(given_model), gates(given_gates), data(given_data), options(given_options) {
-    options.check();
-    if (options.context > model.config().max_positions) {
-      throw std::invalid_argument(
-          fmt::format("context {}: expected at most {} (max_position_embeddings of {})",
-                      options.context, model.config().max_positions, model.config().name));
-    }
-    gates.set_requires_grad(true);
-    state.parameters = gates.parameters();
-    for (const GateParameter& parameter : state.parameters) {
-      values.push_back(parameter.value);
-      const at::NoGradGuard no_grad;
-      state.first_moments.push_back(at::zeros_like(parameter.value));
-      state.second_moments.push_back(at::zeros_like(parameter.value));
-    }
-    remember_settings();
-  }
+      : model(given_model),
+        gates(given_gates),
+        data(given_data),
+        options(checked(given_options, given_model.config())),
+        order(options),
+        ahead(data),
+        state(new_state()),
+        optimizer(state, options),
+        replay(options) {}
 
   ~Impl() { gates.set_requires_grad(false); }
 
+  static const DistillOptions& checked(const DistillOptions& options, const ModelConfig& model) {
+    options.check();
+    if (options.longest_sequence() > model.max_positions) {
+      throw std::invalid_argument(
+          fmt::format("context {}: expected at most {} (max_position_embeddings of {})",
+                      options.longest_sequence(), model.max_positions, model.name));
+    }
+    return options;
+  }
+
   // What the weights of a step depend on. The number of threads does too, but a user may have reasons to change it.
-  void remember_settings() {
+  TrainingState new_state() const {
     const auto text = [](auto value) { return fmt::format("{}", value); };
-    state.settings = {{"model", gates.config().fingerprint},
+    gates.set_requires_grad(true);
+    TrainingState fresh;
+    fresh.parameters = gates.parameters();
+    fresh.settings = {{"model", gates.config().fingerprint},
                       {"design", gates.config().design},
                       {"data", data.fingerprint()},
-                      {"context", text(options.context)},
+                      {"context", lengths_text(options)},
                       {"batch_size", text(options.batch_size)},
                       {"steps", text(options.steps)},
+                      {"replay", text(options.replay)},
+                      {"replay_sequences", text(options.replay_sequences)},
+                      {"seed", text(options.seed)},
                       {"learning_rate", text(options.learning_rate)},
                       {"final_learning_rate", text(options.final_learning_rate)},
                       {"warmup_steps", text(options.warmup_steps)},
@@ -133,99 +97,102 @@ struct Distiller::Impl {
                       {"loss_scale", text(options.loss_scale)},
                       {"target_power", text(options.target_power)},
                       {"row_slice", text(options.row_slice)}};
+    return fresh;
   }
 
-  // Adds the gradients of `sequences`, which run together; their losses and recalls go to `progress`.
-  void run(const std::vector<std::vector<TokenId>>& sequences, DistillProgress& progress) {
-    const double weight = options.loss_scale / static_cast<double>(options.batch_size);
+  // Losses are means over a map's entries, so that a row of a long sequence would weigh less than one of a short one.
+  double weight_of(const BlockGrid& grid) const {
+    std::int64_t shortest = options.longest_sequence();
+    for (const LengthCount& each : options.lengths) shortest = std::min(shortest, each.length);
+    const double columns = static_cast<double>(ceil_div(shortest, grid.block_size));
+    return options.loss_scale * (static_cast<double>(grid.kv_blocks()) / columns);
+  }
+  double weight_of(std::int64_t length) const {
+    return weight_of({.q_len = length, .kv_len = length, .block_size = gates.config().block_size});
+  }
+  double share() const { return 1 / static_cast<double>(options.batch_size); }
+
+  // Of the sequences of a step; none behind the last.
+  std::vector<SequencePlace> places_of(std::int64_t step) const {
+    std::vector<SequencePlace> places;
+    if (step >= options.steps) return places;
+    for (std::int64_t i = 0; i < options.batch_size; ++i)
+      places.push_back(order.at(step * options.batch_size + i));
+    return places;
+  }
+
+  using Attentions = std::vector<std::unique_ptr<DistillAttention>>;
+
+  // Runs sequences through the model together.
+  void run_together(const DataAhead::Sequences& sequences, DistillPass pass,
+                    Attentions& attentions) {
     std::vector<at::Tensor> tokens;
     std::vector<KvCache> caches;
-    std::vector<std::unique_ptr<DistillAttention>> attentions;
     std::vector<Attention*> pointers;
     for (const std::vector<TokenId>& sequence : sequences) {
+      const auto length = static_cast<std::int64_t>(sequence.size());
       tokens.push_back(at::tensor(sequence, at::kLong));
-      caches.push_back(
-          KvCache::one_layer(model.config(), options.context, model.options().tensors()));
-      attentions.push_back(std::make_unique<DistillAttention>(gates, options, weight));
+      caches.push_back(KvCache::one_layer(model.config(), length, model.options().tensors()));
+      attentions.push_back(std::make_unique<DistillAttention>(
+          gates, options, weight_of(length) / static_cast<double>(options.batch_size), pass));
       pointers.push_back(attentions.back().get());
     }
     model.forward_each(tokens, caches, pointers);
-    const double share = 1 / static_cast<double>(options.batch_size);
-    for (const auto& attention : attentions) {
-      const std::vector<double> losses = attention->losses();
-      const std::vector<double> recalls = attention->recalls();
-      for (std::size_t layer = 0; layer < progress.layer_loss.size(); ++layer) {
-        progress.layer_loss[layer] += share * losses[layer];
-        progress.layer_recall[layer] += share * recalls[layer];
-        progress.loss += share * options.loss_scale * losses[layer];
-      }
+  }
+
+  // Runs the sequences of a step; those that are to be replayed later are kept.
+  Attentions run_sequences(std::int64_t step, bool learn) {
+    const DataAhead::Sequences all = ahead.take(places_of(step), places_of(step + 1));
+    const DistillPass pass{.learn = learn, .keep = options.replay > 0};
+    Attentions attentions;
+    if (options.stream_layers) {
+      // Loading a layer's weights is worth it for all sequences at once; without that, one takes the least memory.
+      run_together(all, pass, attentions);
+    } else {
+      for (const std::vector<TokenId>& sequence : all) run_together({sequence}, pass, attentions);
+    }
+    if (pass.keep) {
+      for (const auto& attention : attentions) replay.add(attention->take_examples());
+    }
+    return attentions;
+  }
+
+  // Adds the gradients of a sequence that was kept.
+  void learn_again(const SequenceExamples& sequence) {
+    for (std::size_t layer = 0; layer < sequence.size(); ++layer) {
+      const GateExample& example = sequence[layer];
+      const at::Tensor loss =
+          predict(gates.layer(static_cast<std::int64_t>(layer)), example, options).loss;
+      (loss * (weight_of(example.grid) / static_cast<double>(options.batch_size))).backward();
     }
   }
 
-  // Returns the gradients' norm before clipping.
-  double clip() {
-    std::vector<at::Tensor> sums;
-    for (const at::Tensor& value : values) {
-      if (value.grad().defined()) sums.push_back(value.grad().square().sum());
-    }
-    double squares = 0;
-    if (!sums.empty()) {
-      const at::Tensor together = at::stack(sums).cpu();  // asks the device once
-      for (std::int64_t i = 0; i < together.numel(); ++i) {
-        squares += static_cast<double>(together.const_data_ptr<float>()[i]);
-      }
-    }
-    const double norm = std::sqrt(squares);
-    if (options.clip_norm > 0 && norm > options.clip_norm) {
-      for (const at::Tensor& value : values) {
-        if (value.grad().defined()) value.mutable_grad().mul_(options.clip_norm / norm);
-      }
-    }
-    return norm;
-  }
-
-  void update(double learning_rate) {
-    const at::NoGradGuard no_grad;
-    std::vector<at::Tensor> gradients, steps;
-    for (const at::Tensor& value : values) {
-      gradients.push_back(value.grad().defined() ? value.grad() : at::zeros_like(value));
-      steps.push_back(at::full({}, static_cast<double>(state.step + 1), value.options()));
-    }
-    at::_fused_adamw_(values, gradients, state.first_moments, state.second_moments,
-                      /*max_exp_avg_sqs=*/{}, steps, learning_rate, options.beta1, options.beta2,
-                      options.weight_decay, options.epsilon, /*amsgrad=*/false, /*maximize=*/false);
-  }
-
-  void forget_gradients() {
-    for (const at::Tensor& value : values) value.mutable_grad() = at::Tensor();
+  // Returns what GateOptimizer::update() does.
+  at::Tensor update(std::int64_t number) {
+    at::Tensor squares = optimizer.update(number, learning_rate_at(options, number));
+    optimizer.forget_gradients();
+    return squares;
   }
 
   DistillProgress run_step() {
     const auto start = std::chrono::steady_clock::now();
+    const std::int64_t first_update = state.step * (1 + options.replay);
+    optimizer.begin_step();
+    const Attentions attentions = run_sequences(state.step, /*learn=*/true);
+    std::vector<at::Tensor> squares = {update(first_update)};
+    for (std::int64_t i = 0; i < options.replay; ++i) {
+      const std::int64_t number = first_update + 1 + i;
+      for (std::int64_t j = 0; j < options.batch_size; ++j)
+        learn_again(replay.draw(number * options.batch_size + j));
+      squares.push_back(update(number));
+    }
+    // From here on the host waits for the device.
     DistillProgress progress;
-    const auto layers = static_cast<std::size_t>(gates.num_layers());
-    progress.layer_loss.assign(layers, 0.0);
-    progress.layer_recall.assign(layers, 0.0);
-    forget_gradients();
-    std::vector<std::vector<TokenId>> together;
-    for (std::int64_t i = 0; i < options.batch_size; ++i) {
-      together.push_back(data.sequence(state.step * options.batch_size + i, options.context));
-      // Loading a layer's weights is worth it for all sequences at once; without that, one takes the least memory.
-      if (options.stream_layers && i + 1 < options.batch_size) continue;
-      run(together, progress);
-      together.clear();
-    }
-    progress.gradient_norm = clip();
-    if (!std::isfinite(progress.gradient_norm)) {
-      throw std::runtime_error(
-          fmt::format("step {}: the gradient of {} is not finite: lower the learning rate",
-                      state.step + 1, first_bad_gradient()));
-    }
-    progress.learning_rate = learning_rate_at(options, state.step);
-    update(progress.learning_rate);
-    forget_gradients();
+    take_losses(attentions, progress);
+    progress.gradient_norm = checked_norm(squares);
+    progress.learning_rate = learning_rate_at(options, first_update);
+    for (const SequencePlace& place : places_of(state.step)) state.tokens += place.length;
     ++state.step;
-    state.tokens += options.batch_size * options.context;
     progress.step = state.step;
     progress.tokens = state.tokens;
     progress.seconds =
@@ -233,12 +200,50 @@ struct Distiller::Impl {
     return progress;
   }
 
-  std::string first_bad_gradient() const {
-    for (const GateParameter& parameter : state.parameters) {
-      const at::Tensor gradient = parameter.value.grad();
-      if (gradient.defined() && !gradient.isfinite().all().item<bool>()) return parameter.name;
+  void take_losses(const Attentions& attentions, DistillProgress& progress) const {
+    const auto layers = static_cast<std::size_t>(gates.num_layers());
+    progress.layer_loss.assign(layers, 0.0);
+    progress.layer_recall.assign(layers, 0.0);
+    for (const auto& attention : attentions) {
+      const std::vector<double> losses = attention->losses();
+      const std::vector<double> recalls = attention->recalls();
+      for (std::size_t layer = 0; layer < layers; ++layer) {
+        progress.layer_loss[layer] += share() * losses[layer];
+        progress.layer_recall[layer] += share() * recalls[layer];
+        progress.loss += attention->weight() * losses[layer];
+      }
     }
-    return "all gates together";
+  }
+
+  // The gradient's norm of the first update. Throws where that of any is not finite.
+  double checked_norm(const std::vector<at::Tensor>& squares) const {
+    if (state.parameters.empty()) return 0;
+    const at::Tensor together = at::stack(squares).cpu();  // asks the device once
+    const float* square = together.const_data_ptr<float>();
+    double first = 0;
+    for (std::size_t update = 0; update < squares.size(); ++update) {
+      double sum = 0;
+      for (const GateParameter& parameter : state.parameters) {
+        sum += static_cast<double>(*square++);
+        if (std::isfinite(sum)) continue;
+        throw std::runtime_error(
+            fmt::format("step {}: the gradient of {} is not finite: lower the learning rate",
+                        state.step + 1, parameter.name));
+      }
+      if (update == 0) first = std::sqrt(sum);
+    }
+    return first;
+  }
+
+  void resume(const std::filesystem::path& folder) {
+    load_training_state(folder, state);
+    if (options.replay == 0) return;
+    // What was kept does not depend on the gates: the same sequences give it again.
+    const std::int64_t steps = ceil_div(options.replay_sequences, options.batch_size);
+    for (std::int64_t step = std::max<std::int64_t>(0, state.step - steps); step < state.step;
+         ++step) {
+      run_sequences(step, /*learn=*/false);
+    }
   }
 };
 
@@ -249,6 +254,10 @@ Distiller::~Distiller() = default;
 
 std::int64_t Distiller::step() const {
   return impl_->state.step;
+}
+
+std::int64_t Distiller::tokens() const {
+  return impl_->state.tokens;
 }
 
 bool Distiller::is_done() const {
@@ -264,7 +273,7 @@ void Distiller::save_checkpoint(const std::filesystem::path& folder) const {
 }
 
 void Distiller::resume(const std::filesystem::path& folder) {
-  load_training_state(folder, impl_->state);
+  impl_->resume(folder);
 }
 
 }  // namespace seer

@@ -3,8 +3,10 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
 
 #include <cmath>
 #include <stdexcept>
@@ -29,6 +31,31 @@ double xavier_bound(const at::Tensor& weight) {
   return std::sqrt(6.0 / (fan_in + fan_out));
 }
 
+// By the operator, one launch each way: backward turns by the opposite angles.
+class TurnOnDevice : public torch::autograd::Function<TurnOnDevice> {
+ public:
+  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x,
+                            const at::Tensor& cos, const at::Tensor& sin) {
+    context->save_for_backward({cos, sin});
+    return turned(x, cos, sin);
+  }
+  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                 torch::autograd::variable_list grads) {
+    const auto saved = context->get_saved_variables();
+    return {turned(grads[0], saved[0], saved[1].neg()), at::Tensor(), at::Tensor()};
+  }
+
+ private:
+  // [1, heads, n, width] is to the operator [n, heads, width].
+  static at::Tensor turned(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
+    const at::NoGradGuard no_grad;
+    at::Tensor out = at::empty(x.sizes(), x.options());
+    rope(x.detach().contiguous().squeeze(0).transpose(0, 1), cos, sin,
+         out.squeeze(0).transpose(0, 1));
+    return out;
+  }
+};
+
 }  // namespace
 
 GateInit parse_gate_init(std::string_view name) {
@@ -52,6 +79,24 @@ Gate::Gate(const GateConfig& config, const ModelConfig& model, std::int64_t q_to
 }
 
 Gate::~Gate() = default;
+
+at::Tensor Gate::query_features(const at::Tensor& q, std::int64_t /*first_position*/) const {
+  return q.detach();
+}
+
+at::Tensor Gate::key_features(const at::Tensor& k, std::int64_t /*first_position*/) const {
+  return k.detach();
+}
+
+at::Tensor Gate::representatives_of_queries(const at::Tensor& features,
+                                            std::int64_t first_position) const {
+  return query_representatives(features, first_position);
+}
+
+at::Tensor Gate::representatives_of_keys(const at::Tensor& features,
+                                         std::int64_t first_position) const {
+  return key_representatives(features, first_position);
+}
 
 at::Tensor Gate::block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps,
                               std::int64_t q_len, std::int64_t kv_len) const {
@@ -108,10 +153,12 @@ at::Tensor turn_representatives(const at::Tensor& x, const RopeConfig& rope,
   TORCH_CHECK(x.dim() == 4 && x.size(3) % 2 == 0,
               "turn_representatives: x: expected [batch, heads, representatives, even width], got ",
               x.sizes());
-  const std::int64_t half = x.size(3) / 2;
   // Not narrower and not wider than the representatives: the published code builds the table for head_dim.
   const RopeTable table =
       representative_angles(rope, x.size(3), first_position, x.size(2), step, x.device());
+  if (x.is_cuda() && x.size(0) == 1 && x.scalar_type() == at::kFloat)
+    return TurnOnDevice::apply(x, table.cos, table.sin);
+  const std::int64_t half = x.size(3) / 2;
   const at::Tensor cos = table.cos.to(x.scalar_type());
   const at::Tensor sin = table.sin.to(x.scalar_type());
   const at::Tensor first = x.narrow(3, 0, half);

@@ -25,8 +25,9 @@ at::Tensor rms_norm(const at::Tensor& x, const at::Tensor& weight) {
   return x * (variance + kNormEps).rsqrt() * weight.to(x.scalar_type());
 }
 
-// Detached and, where something may be saved for backward, no inference tensor.
-at::Tensor frozen(const at::Tensor& x) {
+// Without gradients and, where something may be saved for backward, no inference tensor.
+at::Tensor pools_of(const at::Tensor& x, const GatePooling& pooling, std::int64_t tokens) {
+  if (tokens > 1) return pool_blocks(x.detach(), tokens, pooling.kinds());
   if (x.is_inference() && !c10::InferenceMode::is_enabled()) return x.clone();
   return x.detach();
 }
@@ -87,30 +88,45 @@ PooledGate::PooledGate(const GateDesign& design, const GateConfig& config, const
   }
 }
 
-at::Tensor PooledGate::query_representatives(const at::Tensor& q,
-                                             std::int64_t first_position) const {
+at::Tensor PooledGate::query_features(const at::Tensor& q, std::int64_t first_position) const {
   check_input(*this, "q", q, num_q_heads(), first_position);
-  return representatives(q, design_.q, q_tokens(), q_map_, prepared_q_map_, q_norm_, first_position);
+  return pools_of(q, design_.q, q_tokens());
 }
 
-at::Tensor PooledGate::key_representatives(const at::Tensor& k, std::int64_t first_position) const {
+at::Tensor PooledGate::key_features(const at::Tensor& k, std::int64_t first_position) const {
   check_input(*this, "k", k, num_kv_heads(), first_position);
   TORCH_CHECK(first_position % config().block_size == 0, "gate: first_position=", first_position,
               ": expected a multiple of the block size, ", config().block_size,
               ", for keys: a block's representatives need all of its tokens");
-  return representatives(k, design_.k, k_tokens(), k_map_, prepared_k_map_, k_norm_, first_position);
+  return pools_of(k, design_.k, k_tokens());
 }
 
-at::Tensor PooledGate::representatives(const at::Tensor& x, const GatePooling& pooling,
-                                       std::int64_t tokens, const at::Tensor& map,
-                                       PreparedMap& prepared, const at::Tensor& norm,
-                                       std::int64_t first_position) const {
-  const at::ScalarType type = x.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
-  at::Tensor reps = frozen(x);
-  if (tokens > 1) reps = pool_blocks(reps, tokens, pooling.kinds());
-  if (kernels_serve(reps))
-    return representatives_by_kernel(reps, tokens, map, prepared, norm, first_position);
-  reps = reps.to(type);
+at::Tensor PooledGate::representatives_of_queries(const at::Tensor& features,
+                                                  std::int64_t first_position) const {
+  return representatives(features, q_tokens(), q_map_, prepared_q_map_, q_norm_, first_position);
+}
+
+at::Tensor PooledGate::representatives_of_keys(const at::Tensor& features,
+                                               std::int64_t first_position) const {
+  return representatives(features, k_tokens(), k_map_, prepared_k_map_, k_norm_, first_position);
+}
+
+at::Tensor PooledGate::query_representatives(const at::Tensor& q,
+                                             std::int64_t first_position) const {
+  return representatives_of_queries(query_features(q, first_position), first_position);
+}
+
+at::Tensor PooledGate::key_representatives(const at::Tensor& k, std::int64_t first_position) const {
+  return representatives_of_keys(key_features(k, first_position), first_position);
+}
+
+at::Tensor PooledGate::representatives(const at::Tensor& pools, std::int64_t tokens,
+                                       const at::Tensor& map, PreparedMap& prepared,
+                                       const at::Tensor& norm, std::int64_t first_position) const {
+  if (kernels_serve(pools))
+    return representatives_by_kernel(pools, tokens, map, prepared, norm, first_position);
+  const at::ScalarType type = pools.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+  at::Tensor reps = pools.to(type);
   if (map.defined()) {
     const at::Tensor weight = map.to(type);
     const std::int64_t group = weight.size(0) / reps.size(1);
@@ -132,9 +148,9 @@ at::Tensor PooledGate::representatives(const at::Tensor& x, const GatePooling& p
 bool PooledGate::kernels_serve(const at::Tensor& x) const {
   if (!x.is_cuda() || (x.scalar_type() != at::kBFloat16 && x.scalar_type() != at::kHalf))
     return false;
-  const bool learns = std::any_of(
-      parameters().begin(), parameters().end(),
-      [](const GateParameter& parameter) { return parameter.value.requires_grad(); });
+  const bool learns =
+      std::any_of(parameters().begin(), parameters().end(),
+                  [](const GateParameter& parameter) { return parameter.value.requires_grad(); });
   if (learns && at::GradMode::is_enabled()) return false;
   constexpr std::int64_t kMostRepresentatives = 16, kMostInputs = 512, kInputs = 64;
   const auto fits = [this](const GatePooling& pooling) {

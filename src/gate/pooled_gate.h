@@ -32,14 +32,21 @@ class PooledGate : public Gate {
 
   at::Tensor query_representatives(const at::Tensor& q, std::int64_t first_position) const override;
   at::Tensor key_representatives(const at::Tensor& k, std::int64_t first_position) const override;
+  // Pools: [b, heads, representatives, d * kinds].
+  at::Tensor query_features(const at::Tensor& q, std::int64_t first_position) const override;
+  at::Tensor key_features(const at::Tensor& k, std::int64_t first_position) const override;
+  at::Tensor representatives_of_queries(const at::Tensor& features,
+                                        std::int64_t first_position) const override;
+  at::Tensor representatives_of_keys(const at::Tensor& features,
+                                     std::int64_t first_position) const override;
   at::Tensor select(const at::Tensor& q_reps, const at::Tensor& k_reps, std::string_view policy,
                     const at::Tensor& thresholds, std::int64_t q_len,
                     std::int64_t kv_len) const override;
   void initialise(GateInit init, at::Generator& generator) override;
 
  private:
-  at::Tensor representatives(const at::Tensor& x, const GatePooling& pooling, std::int64_t tokens,
-                             const at::Tensor& map, PreparedMap& prepared, const at::Tensor& norm,
+  at::Tensor representatives(const at::Tensor& pools, std::int64_t tokens, const at::Tensor& map,
+                             PreparedMap& prepared, const at::Tensor& norm,
                              std::int64_t first_position) const;
 
   // Whether gate_representatives() and select_gate_blocks() (seer/ops.h) compute this: on CUDA, without gradients, where

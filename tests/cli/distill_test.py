@@ -30,13 +30,19 @@ class DistillTest(ModelVerbTest):
         return (self.folder / name / "gates.safetensors").read_bytes()
 
     def test_killed_and_resumed_training_ends_with_the_same_weights(self):
-        self.distill("whole")
+        self.killed_and_resumed()
+
+    def test_killed_and_resumed_training_with_replay_and_several_lengths(self):
+        self.killed_and_resumed("--context", "256:4,512:2", "--replay", "2", "--replay-sequences", "3")
+
+    def killed_and_resumed(self, *arguments):
+        self.distill("whole", *arguments)
         log = [json.loads(line) for line in (self.folder / "whole.log.jsonl").read_text().splitlines()]
         self.assertEqual([line["step"] for line in log], [1, 2, 3, 4, 5, 6])
         self.assertEqual(len(log[0]["layer_recall"]), 10)
 
         out = self.folder / "part"
-        process = subprocess.Popen([PROGRAM, "distill", "--model", str(MODEL), "--out", str(out), *SMALL],
+        process = subprocess.Popen([PROGRAM, "distill", "--model", str(MODEL), "--out", str(out), *SMALL, *arguments],
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         state = Path(str(out) + ".checkpoint") / "training.json"
         while not (state.exists() and json.loads(state.read_text())["step"] > 0):
@@ -45,9 +51,10 @@ class DistillTest(ModelVerbTest):
         process.send_signal(signal.SIGKILL)
         process.wait()
         self.assertFalse(out.exists())
-        self.expect_refused(1, ["--out", str(out), *SMALL], "--resume", "checkpoint")
-        self.expect_refused(1, ["--out", str(out), *SMALL, "--resume", "--learning-rate", "1"], "learning_rate")
-        self.distill("part", "--resume")
+        self.expect_refused(1, ["--out", str(out), *SMALL, *arguments], "--resume", "checkpoint")
+        self.expect_refused(1, ["--out", str(out), *SMALL, *arguments, "--resume", "--learning-rate", "1"],
+                            "learning_rate")
+        self.distill("part", "--resume", *arguments)
         self.assertEqual(self.weights("part"), self.weights("whole"))
         resumed = [json.loads(line)["step"] for line in (self.folder / "part.log.jsonl").read_text().splitlines()]
         self.assertEqual(resumed, [1, 2, 3, 4, 5, 6])
@@ -104,6 +111,11 @@ class DistillTest(ModelVerbTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         for words in ("9 of 1 sequences of 512 tokens: 4608 tokens", '"learning_rate":0.002', "memory", "time"):
             self.assertIn(words, done.stdout)
+        done = run("distill", "--recipe", recipe, "--dry-run", "--context", "512:6,1024:2", "--replay", "3")
+        for words in ("7 of 1 sequences", "updates          28: 3 a step", "replay at most"):
+            self.assertIn(words, done.stdout)
+        done = run("distill", "--model", str(MODEL), "--out", "x", "--dry-run", "--context", "512:6,1024:2")
+        self.assertIn("8 of 1 sequences: 5120 tokens", done.stdout)
         self.assertFalse((self.folder / "r").exists())
         for text, words in [("stepz = 3\n", ["recipe.toml:1", "stepz"]), ("steps = [1\n", ["recipe.toml:"]),
                             ("qk-norm = 3\n", ["true or false"]), ("steps = 2020-01-01\n", ["recipe.toml:1", "steps"])]:
@@ -114,7 +126,7 @@ class DistillTest(ModelVerbTest):
 
     def test_published_recipes_resolve(self):
         for recipe in sorted((SOURCE / "recipes").glob("*.toml")):
-            done = run("distill", "--recipe", str(recipe), "--model", str(MODEL), "--context", "4096", "--out",
+            done = run("distill", "--recipe", str(recipe), "--model", str(MODEL), "--device", "cpu", "--context", "4096", "--out",
                        str(self.folder / "x"), "--width", "0", "--dry-run")
             self.assertEqual(done.returncode, 0, f"{recipe}: {done.stderr}")
             self.assertIn("steps", done.stdout)
@@ -129,6 +141,7 @@ class DistillTest(ModelVerbTest):
         self.expect_refused(1, [*out, "--text", binary], "binary.txt", "zero byte")
         self.expect_refused(1, [*out, "--text", "/nowhere"], "/nowhere", "no such file")
         self.expect_refused(2, [*out, *SMALL, "--context", "65536"], "context 65536", "32768")
+        self.expect_refused(2, [*out, *SMALL, "--context", "512:3,many"], "512:3,many", "8192:126,16384:14")
         self.expect_refused(2, [*out, *SMALL, "--design", "Qavg3_Kavg"], "Qavg3_Kavg")
         self.expect_refused(2, [*out, *SMALL, "--loss", "l2"], "l2", "smooth-l1")
         self.expect_refused(2, [*out, *SMALL, "--retrieval-share", "2"], "retrieval share 2")

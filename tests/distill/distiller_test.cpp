@@ -154,6 +154,50 @@ TEST(Distiller, ResumedTrainingEndsWithTheSameWeights) {
   EXPECT_TRUE(same_bits(whole, resumed));
 }
 
+TEST(Distiller, ReplayAndLengthsResumeWithTheSameWeights) {
+  for (const bool stream_layers : {false, true}) {
+    Fixture f("llama31", stream_layers);
+    f.options.lengths = {{256, 3}, {384, 2}, {100, 1}};
+    f.options.replay = 2;
+    f.options.replay_sequences = 3;
+    const TemporaryFolder folder;
+    const std::filesystem::path checkpoint = folder.path() / "run.checkpoint";
+    GateSet whole = f.gates(), part = f.gates(), resumed = f.gates(), without = f.gates();
+    Distiller uninterrupted(f.model, whole, f.data, f.options);
+    DistillProgress last;
+    while (!uninterrupted.is_done()) last = uninterrupted.run_step();
+    EXPECT_EQ(last.tokens, 2 * (3 * 256 + 2 * 384 + 100));
+    {
+      Distiller first(f.model, part, f.data, f.options);
+      for (int i = 0; i < 4; ++i) first.run_step();
+      first.save_checkpoint(checkpoint);
+    }
+    Distiller second(f.model, resumed, f.data, f.options);
+    second.resume(checkpoint);
+    while (!second.is_done()) second.run_step();
+    EXPECT_TRUE(same_bits(whole, resumed));
+    f.options.replay = 0;
+    Distiller plain(f.model, without, f.data, f.options);
+    while (!plain.is_done()) plain.run_step();
+    EXPECT_FALSE(same_bits(whole, without));
+  }
+}
+
+TEST(Distiller, ReplayLearnsMoreFromFewSequences) {
+  const Fixture f;
+  std::vector<double> losses;
+  for (const std::int64_t replay : {0, 4}) {
+    DistillOptions options = f.options;
+    options.replay = replay;
+    GateSet gates = f.gates();
+    Distiller distiller(f.model, gates, f.data, options);
+    double last = 0;
+    while (!distiller.is_done()) last = distiller.run_step().loss;
+    losses.push_back(last);
+  }
+  EXPECT_LT(losses.back(), losses.front());
+}
+
 TEST(Distiller, ResumeRefusesOtherSettingsAndDamage) {
   const Fixture f;
   const TemporaryFolder folder;
@@ -217,6 +261,13 @@ TEST(Distiller, ChecksOptions) {
   EXPECT_NE(refused([](auto& o) { o.learning_rate = -1; }).find("learning rate"),
             std::string::npos);
   EXPECT_NE(refused([](auto& o) { o.row_slice = 1; }).find("row slice"), std::string::npos);
+  EXPECT_NE(refused([](auto& o) { o.replay = -1; }).find("replay"), std::string::npos);
+  EXPECT_NE(refused([](auto& o) { o.replay_sequences = 0; }).find("replay sequences"),
+            std::string::npos);
+  EXPECT_NE(refused([](auto& o) {
+              o.lengths = {{256, 1}, {2048, 1}};
+            }).find("context 2048"),
+            std::string::npos);
   EXPECT_NE(refused([](auto& o) { o.batch_size = 0; }).find("batch size"), std::string::npos);
   EXPECT_EQ(refused([](auto&) {}), "");
 }
@@ -229,6 +280,10 @@ TEST(LearningRate, WarmsUpAndEndsWhereAsked) {
   EXPECT_DOUBLE_EQ(learning_rate_at(options, 10), 2.0);
   EXPECT_DOUBLE_EQ(learning_rate_at(options, 55), 1.25);
   EXPECT_NEAR(learning_rate_at(options, 100), 0.5, 1e-12);
+  DistillOptions replayed = options;
+  replayed.replay = 3;
+  EXPECT_NEAR(learning_rate_at(replayed, 400), 0.5, 1e-12);
+  EXPECT_GT(learning_rate_at(replayed, 100), 1.75);
 }
 
 TEST(Calibration, GivesTheDensityThatWasAsked) {
