@@ -90,7 +90,8 @@ PooledGate::PooledGate(const GateDesign& design, const GateConfig& config, const
 at::Tensor PooledGate::query_representatives(const at::Tensor& q,
                                              std::int64_t first_position) const {
   check_input(*this, "q", q, num_q_heads(), first_position);
-  return representatives(q, design_.q, q_tokens(), q_map_, prepared_q_map_, q_norm_, first_position);
+  return representatives(q, design_.q, q_tokens(), q_map_, prepared_q_map_, q_norm_,
+                         first_position);
 }
 
 at::Tensor PooledGate::key_representatives(const at::Tensor& k, std::int64_t first_position) const {
@@ -98,7 +99,8 @@ at::Tensor PooledGate::key_representatives(const at::Tensor& k, std::int64_t fir
   TORCH_CHECK(first_position % config().block_size == 0, "gate: first_position=", first_position,
               ": expected a multiple of the block size, ", config().block_size,
               ", for keys: a block's representatives need all of its tokens");
-  return representatives(k, design_.k, k_tokens(), k_map_, prepared_k_map_, k_norm_, first_position);
+  return representatives(k, design_.k, k_tokens(), k_map_, prepared_k_map_, k_norm_,
+                         first_position);
 }
 
 at::Tensor PooledGate::representatives(const at::Tensor& x, const GatePooling& pooling,
@@ -132,9 +134,9 @@ at::Tensor PooledGate::representatives(const at::Tensor& x, const GatePooling& p
 bool PooledGate::kernels_serve(const at::Tensor& x) const {
   if (!x.is_cuda() || (x.scalar_type() != at::kBFloat16 && x.scalar_type() != at::kHalf))
     return false;
-  const bool learns = std::any_of(
-      parameters().begin(), parameters().end(),
-      [](const GateParameter& parameter) { return parameter.value.requires_grad(); });
+  const bool learns =
+      std::any_of(parameters().begin(), parameters().end(),
+                  [](const GateParameter& parameter) { return parameter.value.requires_grad(); });
   if (learns && at::GradMode::is_enabled()) return false;
   constexpr std::int64_t kMostRepresentatives = 16, kMostInputs = 512, kInputs = 64;
   const auto fits = [this](const GatePooling& pooling) {
