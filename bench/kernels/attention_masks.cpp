@@ -132,7 +132,8 @@ at::Tensor random_block_mask(const CausalBlocks& blocks, std::int64_t batch, std
 KeptWork count_kept(const CausalBlocks& blocks, const at::Tensor& block_mask) {
   const std::int64_t num_heads = block_mask.size(0) * block_mask.size(1);
   // [query blocks, key blocks]: how many heads keep the block.
-  const at::Tensor heads_that_keep = block_mask.sum({0, 1}, false, at::kLong).cpu().contiguous();
+  const at::Tensor heads_that_keep =
+      block_mask.sum(at::IntArrayRef({0, 1}), false, at::kLong).cpu().contiguous();
   const auto* const counts = heads_that_keep.const_data_ptr<std::int64_t>();
   const std::int64_t width = blocks.num_kv_blocks();
   double kept = 0, triangle = 0, kept_pairs = 0, pairs = 0;

@@ -93,8 +93,8 @@ Rope make_rope(const RopeConfig& config, std::int64_t head_dim) {
 
 RopeTable rope_table(const Rope& rope, std::int64_t first_position, std::int64_t num_positions,
                      std::int64_t step) {
-  const at::Tensor positions =
-      at::arange(first_position, first_position + num_positions * step, step, at::kFloat);
+  const at::Tensor positions = at::arange(first_position, first_position + num_positions * step,
+                                          step, rope.inv_freq.options());
   const at::Tensor angles = positions.unsqueeze(1) * rope.inv_freq;
   RopeTable table{.cos = angles.cos(), .sin = angles.sin()};
   if (rope.attention_scale != 1.0) {
