@@ -142,8 +142,8 @@ struct SparseAttention::Impl {
     if (gates == nullptr || !selector->has_gate_rule())
       return selector->select(scores(call, grid), grid, prompt_length, call.layer);
     const auto [q_reps, k_reps] = representatives(call);
-    const BlockSelector::Rule rule = selector->gate_rule(grid, prompt_length, call.layer,
-                                                         call.q.size(1), q_reps.device());
+    const BlockSelector::Rule rule =
+        selector->gate_rule(grid, prompt_length, call.layer, call.q.size(1), q_reps.device());
     return gates->layer(call.layer)
         .select(q_reps, k_reps, rule.policy, rule.thresholds, grid.q_len, grid.kv_len);
   }

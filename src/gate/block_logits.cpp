@@ -216,7 +216,7 @@ class MaxBlockLogits : public torch::autograd::Function<MaxBlockLogits> {
     const auto saved = context->get_saved_variables();
     const std::vector<std::int64_t> lengths = context->saved_data["lengths"].toIntVector();
     const BlockPairs shape{lengths[0], lengths[1], lengths[2],
-                      lengths[3], lengths[4], context->saved_data["scale"].toDouble()};
+                           lengths[3], lengths[4], context->saved_data["scale"].toDouble()};
     const at::Tensor q = saved[0].detach();
     const at::Tensor k = saved[1].detach();
     if (q.is_cuda()) {
@@ -285,7 +285,8 @@ at::Tensor max_block_logits(const at::Tensor& q_reps, const at::Tensor& k_reps, 
   if (q_reps.scalar_type() == at::kBFloat16) {
     return gate_block_logits(q_reps, k_reps, q_len, kv_len, block_size, q_tokens, k_tokens, scale);
   }
-  const BlockPairs shape{q_len, kv_len, block_size, block_size / q_tokens, block_size / k_tokens, scale};
+  const BlockPairs shape{q_len, kv_len, block_size, block_size / q_tokens, block_size / k_tokens,
+                         scale};
   if (at::GradMode::is_enabled() && (q_reps.requires_grad() || k_reps.requires_grad())) {
     return MaxBlockLogits::apply(q_reps, k_reps, shape);
   }

@@ -44,8 +44,8 @@ void for_each_part(const BlockPairs& pairs, const at::Tensor& q, const at::Tenso
   for (std::int64_t first = 0; first < pairs.q_blocks(); first += at_once) {
     const std::int64_t blocks = std::min(at_once, pairs.q_blocks() - first);
     // As BlockPairs::visible_blocks.
-    const at::Tensor queries =
-        ((at::arange(first, first + blocks, options) + 1) * pairs.block_size).clamp_max(pairs.q_len);
+    const at::Tensor queries = ((at::arange(first, first + blocks, options) + 1) * pairs.block_size)
+                                   .clamp_max(pairs.q_len);
     const at::Tensor last_key = queries + (pairs.kv_len - pairs.q_len - 1);
     function(Part{.pairs = pairs,
                   .first = first,
@@ -65,8 +65,7 @@ LargestProducts largest_products(const BlockPairs& pairs, const at::Tensor& q_re
   const at::Tensor k = whole_blocks(k_reps, pairs.kv_blocks(), pairs.keys_per_block);
   LargestProducts largest;
   largest.logits = at::empty({batch, heads, pairs.q_blocks(), pairs.kv_blocks()}, q.options());
-  if (wants_pairs)
-    largest.pair_of = at::empty(largest.logits.sizes(), q.options().dtype(at::kInt));
+  if (wants_pairs) largest.pair_of = at::empty(largest.logits.sizes(), q.options().dtype(at::kInt));
   for_each_part(pairs, q, k, [&](const Part& part) {
     const at::Tensor products =
         at::matmul(part.q, k.transpose(2, 3))
@@ -100,9 +99,9 @@ ProductGradients product_gradients(const BlockPairs& pairs, const at::Tensor& q_
       return map.narrow(2, part.first, part.blocks);
     };
     // Each block's gradient goes to one product: [b, Hq, blocks, key blocks, rows of a block * keys of a block].
-    at::Tensor products = at::zeros({batch, heads, part.blocks, pairs.kv_blocks(),
-                                     pairs.rows_per_block * pairs.keys_per_block},
-                                    q.options());
+    at::Tensor products = at::zeros(
+        {batch, heads, part.blocks, pairs.kv_blocks(), pairs.rows_per_block * pairs.keys_per_block},
+        q.options());
     products.scatter_(4, of_part(pair_of).to(at::kLong).unsqueeze(4),
                       (of_part(grad) * pairs.scale).masked_fill_(part.hidden, 0).unsqueeze(4));
     products = products.unflatten(4, {pairs.rows_per_block, pairs.keys_per_block})

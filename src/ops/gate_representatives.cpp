@@ -73,10 +73,10 @@ Widths check_arguments(const at::Tensor& pooled, const std::optional<at::Tensor>
     widths = {map->sym_size(0), map->sym_size(1)};
   }
   if (norm) {
-    TORCH_CHECK(norm->dim() == 1 && norm->sym_size(0) == widths.width &&
-                    norm->scalar_type() == at::kFloat,
-                "gate_representatives: norm: expected float32 [", widths.width, "], got ",
-                norm->scalar_type(), " ", norm->sym_sizes());
+    TORCH_CHECK(
+        norm->dim() == 1 && norm->sym_size(0) == widths.width && norm->scalar_type() == at::kFloat,
+        "gate_representatives: norm: expected float32 [", widths.width, "], got ",
+        norm->scalar_type(), " ", norm->sym_sizes());
     check_same_device(*norm, "gate_representatives: norm", pooled, "pooled");
     TORCH_CHECK(eps >= 0, "gate_representatives: eps: expected 0 or more, got ", eps);
   }

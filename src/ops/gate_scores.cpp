@@ -17,10 +17,12 @@ namespace seer {
 
 TORCH_LIBRARY_FRAGMENT(seer, m) {
   m.def(
-      "gate_block_logits(Tensor q_reps, Tensor k_reps, SymInt q_len, SymInt kv_len, int block_size, "
+      "gate_block_logits(Tensor q_reps, Tensor k_reps, SymInt q_len, SymInt kv_len, int "
+      "block_size, "
       "int q_tokens, int k_tokens, float scale) -> Tensor");
   m.def(
-      "select_gate_blocks(Tensor q_reps, Tensor k_reps, str policy, Tensor? thresholds, SymInt q_len, "
+      "select_gate_blocks(Tensor q_reps, Tensor k_reps, str policy, Tensor? thresholds, SymInt "
+      "q_len, "
       "SymInt kv_len, int block_size, int q_tokens, int k_tokens, float scale) -> Tensor");
 }
 
@@ -43,8 +45,8 @@ at::Tensor select_gate_blocks(const at::Tensor& q_reps, const at::Tensor& k_reps
       c10::Dispatcher::singleton()
           .findSchemaOrThrow("seer::select_gate_blocks", "")
           .typed<at::Tensor(const at::Tensor&, const at::Tensor&, std::string_view,
-                            const std::optional<at::Tensor>&, c10::SymInt, c10::SymInt, std::int64_t,
-                            std::int64_t, std::int64_t, double)>();
+                            const std::optional<at::Tensor>&, c10::SymInt, c10::SymInt,
+                            std::int64_t, std::int64_t, std::int64_t, double)>();
   return op.call(q_reps, k_reps, policy, thresholds, q_len, kv_len, block_size, q_tokens, k_tokens,
                  scale);
 }
@@ -84,10 +86,10 @@ void check_arguments(const char* op, const at::Tensor& q_reps, const at::Tensor&
   TORCH_CHECK(k_reps.scalar_type() == q_reps.scalar_type(), op, ": k_reps: expected ",
               q_reps.scalar_type(), " (as q_reps), got ", k_reps.scalar_type());
   check_same_device(k_reps, "k_reps", q_reps, "q_reps");
-  TORCH_CHECK(
-      k_reps.sym_size(0) == q_reps.sym_size(0) && k_reps.sym_size(3) == q_reps.sym_size(3), op,
-      ": k_reps: expected batch ", q_reps.sym_size(0), " and width ", q_reps.sym_size(3),
-      " (as q_reps), got ", k_reps.sym_size(0), " and ", k_reps.sym_size(3));
+  TORCH_CHECK(k_reps.sym_size(0) == q_reps.sym_size(0) && k_reps.sym_size(3) == q_reps.sym_size(3),
+              op, ": k_reps: expected batch ", q_reps.sym_size(0), " and width ",
+              q_reps.sym_size(3), " (as q_reps), got ", k_reps.sym_size(0), " and ",
+              k_reps.sym_size(3));
   TORCH_CHECK(k_reps.sym_size(1) >= 1 && q_reps.sym_size(1) % k_reps.sym_size(1) == 0, op,
               ": k_reps: ", k_reps.sym_size(1), " heads do not divide the ", q_reps.sym_size(1),
               " heads of q_reps");
@@ -117,8 +119,8 @@ at::Tensor empty_map(const at::Tensor& q_reps, const c10::SymInt& q_len, const c
 at::Tensor gate_block_logits_meta(const at::Tensor& q_reps, const at::Tensor& k_reps,
                                   c10::SymInt q_len, c10::SymInt kv_len, std::int64_t block_size,
                                   std::int64_t q_tokens, std::int64_t k_tokens, double scale) {
-  check_arguments("gate_block_logits", q_reps, k_reps, q_len, kv_len, block_size, q_tokens, k_tokens,
-                  scale);
+  check_arguments("gate_block_logits", q_reps, k_reps, q_len, kv_len, block_size, q_tokens,
+                  k_tokens, scale);
   return empty_map(q_reps, q_len, kv_len, block_size, at::kFloat);
 }
 

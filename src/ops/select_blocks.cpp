@@ -127,7 +127,7 @@ PreparedSelectBlocks prepare_select_blocks(const at::Tensor& scores, std::string
   const SelectionPolicy policy = check_arguments(scores, policy_text, q_len, kv_len, block_size);
   PreparedSelectBlocks prepared;
   SelectBlocksParams& params = prepared.params;
-  TORCH_CHECK(scores.scalar_type() != at::kHalf,
+  TORCH_CHECK(!scores.is_cuda() || scores.scalar_type() != at::kHalf,
               "select_blocks: scores: expected float32 or bfloat16, got float16");
   params.element = element_of(scores, "select_blocks: scores");
   params.batch = scores.size(0);

@@ -117,7 +117,8 @@ BlockSelector::Rule BlockSelector::gate_rule(const BlockGrid& grid, std::int64_t
   if (rule.rule != PolicyRule::kDensity) return {rule.to_string(), {}};
   if (thresholds_length_ != prompt_length || !thresholds_.defined() ||
       thresholds_.size(1) != heads || thresholds_.device() != device) {
-    calibration_->threshold_for(policy_.value, prompt_length, layer, heads - 1);  // refuses what it has not
+    calibration_->threshold_for(policy_.value, prompt_length, layer,
+                                heads - 1);  // refuses what it has not
     const std::vector<double> values = calibration_->thresholds_for(policy_.value, prompt_length);
     const std::vector<float> rounded(values.begin(), values.end());
     const std::int64_t of_layer = std::max<std::int64_t>(calibration_->heads, 1);
@@ -142,9 +143,9 @@ at::Tensor BlockSelector::select(const at::Tensor& scores, const BlockGrid& grid
         policy_.source == PolicySource::kGate && policy_.value < 1
             ? head_thresholds(*calibration_, policy_.value, prompt_length, layer, scores.size(1))
                   .to(scores.device())
-            : quantile_threshold(
-                  scores, grid,
-                  grid.ends_mask(policy_.sink, policy_.local, scores.device()), policy_.value);
+            : quantile_threshold(scores, grid,
+                                 grid.ends_mask(policy_.sink, policy_.local, scores.device()),
+                                 policy_.value);
     ranked = (scores > threshold).to(at::kFloat);
     rule.rule = PolicyRule::kThreshold;
     rule.value = kBetween;

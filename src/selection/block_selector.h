@@ -25,8 +25,9 @@ class BlockSelector {
 
   // What Gate::select is asked for this call, where a gate gives the scores.
   struct Rule {
-    std::string policy;     // as select_blocks() takes it
-    at::Tensor thresholds;  // float32 [heads] on the device, or undefined: beside a policy of threshold
+    std::string policy;  // as select_blocks() takes it
+    at::Tensor
+        thresholds;  // float32 [heads] on the device, or undefined: beside a policy of threshold
   };
   // Throws std::invalid_argument where the calibration does not cover the length.
   Rule gate_rule(const BlockGrid& grid, std::int64_t prompt_length, std::int64_t layer,

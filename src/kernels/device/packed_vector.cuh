@@ -55,8 +55,7 @@ struct PackedVector {
 
 // Eight two-byte elements: four pairs.
 template <DeviceElement T>
-  requires(sizeof(T) == 2)
-struct PackedVector<T, 8> {
+requires(sizeof(T) == 2) struct PackedVector<T, 8> {
   using Unit = typename PairOf<T>::Type;
   static constexpr int kUnits = 4;
   static constexpr int kPerUnit = 2;

@@ -25,13 +25,13 @@ void launch(const GateRepresentativesParams& params, int num_multiprocessors, CU
   }
   const int shared_bytes = arguments.layout.total_bytes();
   if (has_map) {
-    arguments.pooled = hopper::make_tensor_map(params.pooled, params.element, params.batch,
-                                               params.heads, params.count, params.in,
-                                               params.pooled_strides, sm90::kRepsRows);
+    arguments.pooled =
+        hopper::make_tensor_map(params.pooled, params.element, params.batch, params.heads,
+                                params.count, params.in, params.pooled_strides, sm90::kRepsRows);
     const std::int64_t size = params.width * params.in;
-    arguments.map = hopper::make_tensor_map(params.map, params.element, 1, params.out_heads,
-                                            params.width, params.in,
-                                            {params.out_heads * size, size, params.in}, kWidth);
+    arguments.map =
+        hopper::make_tensor_map(params.map, params.element, 1, params.out_heads, params.width,
+                                params.in, {params.out_heads * size, size, params.in}, kWidth);
   }
   const auto kernel = &sm90::gate_representatives_kernel<T, kWidth>;
   check_cuda(
@@ -40,11 +40,10 @@ void launch(const GateRepresentativesParams& params, int num_multiprocessors, CU
   // As many thread blocks as run at once, so that each loads its map once.
   const auto heads = static_cast<int>(params.batch * params.out_heads);
   const int at_once = num_multiprocessors * (2 * shared_bytes <= kMostSharedBytes ? 2 : 1);
-  arguments.tiles_of_head =
-      static_cast<int>(ceil_div(params.count, std::int64_t{sm90::kRepsRows}));
+  arguments.tiles_of_head = static_cast<int>(ceil_div(params.count, std::int64_t{sm90::kRepsRows}));
   arguments.blocks_of_head = std::clamp(at_once / heads, 1, arguments.tiles_of_head);
-  kernel<<<static_cast<unsigned>(heads * arguments.blocks_of_head), sm90::kRepsThreads, shared_bytes,
-           stream>>>(arguments);
+  kernel<<<static_cast<unsigned>(heads * arguments.blocks_of_head), sm90::kRepsThreads,
+           shared_bytes, stream>>>(arguments);
   check_launch("gate_representatives_kernel");
 }
 
@@ -58,8 +57,7 @@ void launch(const GateRepresentativesParams& params, int num_multiprocessors, CU
 
 bool has_gate_representatives_cuda(const GateRepresentativesParams& params) {
   return (params.element == Element::kBFloat16 || params.element == Element::kFloat16) &&
-         (params.width == 64 || params.width == 128) && params.in % 64 == 0 &&
-         params.in <= 512;
+         (params.width == 64 || params.width == 128) && params.in % 64 == 0 && params.in <= 512;
 }
 
 void gate_representatives_cuda(const GateRepresentativesParams& params, int num_multiprocessors,

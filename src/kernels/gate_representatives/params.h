@@ -10,9 +10,11 @@ namespace seer {
 // rep = RoPE(norm(pooled map)), each of the three where it is given. Pairs that RoPE turns are (i, i + width / 2).
 struct GateRepresentativesParams {
   const void* pooled = nullptr;  // [batch, heads, count, in]
-  const void* map = nullptr;     // [out_heads, width, in], contiguous, of `element`; none: in is width
-  const float* norm = nullptr;   // [width]; with it rows are divided by sqrt(mean of squares + eps) first
-  const float* cos = nullptr;    // of representative i: width / 2 from i * angle_stride on; both or none
+  const void* map = nullptr;  // [out_heads, width, in], contiguous, of `element`; none: in is width
+  const float* norm =
+      nullptr;  // [width]; with it rows are divided by sqrt(mean of squares + eps) first
+  const float* cos =
+      nullptr;  // of representative i: width / 2 from i * angle_stride on; both or none
   const float* sin = nullptr;
   void* reps = nullptr;  // [batch, out_heads, count, width], bfloat16
   Strides pooled_strides;

@@ -89,8 +89,8 @@ std::int64_t workspace_stride(const GateScoresParams& params) {
 }
 
 template <int kRows, int kRanks>
-bool launch_tile(const Tile& tile, std::int64_t width, ScoresOutput output, const CUtensorMap& k_reps,
-                 const GateScoresPlan& plan, CUstream_st* stream) {
+bool launch_tile(const Tile& tile, std::int64_t width, ScoresOutput output,
+                 const CUtensorMap& k_reps, const GateScoresPlan& plan, CUstream_st* stream) {
   if (tile.rows != kRows || tile.ranks != kRanks) return false;
   if (width == 64) {
     sm90::launch_gate_scores<kRows, kRanks, 64>(output, k_reps, plan, stream);

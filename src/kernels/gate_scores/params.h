@@ -16,7 +16,8 @@ struct GateScoresParams {
   Strides q_strides;
   Strides k_strides;
   Element element = Element::kFloat32;  // of q_reps and k_reps
-  float* logits = nullptr;  // [batch, heads, num_q_blocks, num_kv_blocks], contiguous; select_gate_blocks: none
+  float* logits =
+      nullptr;  // [batch, heads, num_q_blocks, num_kv_blocks], contiguous; select_gate_blocks: none
 
   std::int64_t batch = 0;
   std::int64_t heads = 0;

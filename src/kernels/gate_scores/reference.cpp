@@ -40,7 +40,8 @@ void score_row(const GateScoresParams& params, std::int64_t index, double* logit
       for (std::int64_t j = block * k_per_block; j < k_end; ++j) {
         double product = 0.0;
         for (std::int64_t d = 0; d < params.width; ++d)
-          product += widen(q[i * params.q_strides.row + d]) * widen(k[j * params.k_strides.row + d]);
+          product +=
+              widen(q[i * params.q_strides.row + d]) * widen(k[j * params.k_strides.row + d]);
         // A NaN is passed over, unless there is nothing else.
         const double logit = product * params.scale;
         const bool is_first = i == q_block * q_per_block && j == block * k_per_block;
@@ -64,8 +65,8 @@ void score_row(const GateScoresParams& params, std::int64_t index, double* logit
 void softmax(std::vector<double>& logits) {
   double largest = kMinusInfinity;
   for (double& logit : logits) {
-    logit = std::isnan(logit) ? kMinusInfinity
-                              : std::min(logit, std::numeric_limits<double>::max());
+    logit =
+        std::isnan(logit) ? kMinusInfinity : std::min(logit, std::numeric_limits<double>::max());
     largest = std::max(largest, logit);
   }
   double sum = 0.0;

@@ -27,7 +27,8 @@ __device__ __forceinline__ void fence_shared_for_products() {
 // The offset of 16 bytes number `part` of row `row` in a matrix of `rows` rows of two-byte elements along K, in groups of
 // 64 columns swizzled as matrix_descriptor() says.
 __device__ __forceinline__ std::uint32_t part_offset(int rows, int row, int part) {
-  return static_cast<std::uint32_t>(part / 8 * rows * 128 + row * 128 + ((part % 8 ^ row % 8) << 4));
+  return static_cast<std::uint32_t>(part / 8 * rows * 128 + row * 128 +
+                                    ((part % 8 ^ row % 8) << 4));
 }
 
 }  // namespace seer::hopper

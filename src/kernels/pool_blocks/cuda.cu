@@ -19,11 +19,12 @@ constexpr int kLoadsInFlight = 8;  // of each thread
 
 // How a launch's work is cut. A tile is up to 32 vectors of columns of one block of one head, and one warp's.
 struct Tiles {
-  std::int64_t count;        // of [batch, blocks, heads, column tiles] or [batch, heads, blocks, column tiles]
-  unsigned blocks;           // in a sequence
-  unsigned column_tiles;     // of `lanes` vectors
-  int lanes;                 // a power of two: threads side by side on a token's columns
-  bool is_heads_innermost;   // where the heads of a token lie side by side
+  std::int64_t
+      count;  // of [batch, blocks, heads, column tiles] or [batch, heads, blocks, column tiles]
+  unsigned blocks;          // in a sequence
+  unsigned column_tiles;    // of `lanes` vectors
+  int lanes;                // a power of two: threads side by side on a token's columns
+  bool is_heads_innermost;  // where the heads of a token lie side by side
 };
 
 template <typename T, int kCount, bool kHasExtremes>
@@ -35,9 +36,11 @@ __global__ void __launch_bounds__(kThreads, 6)
   const auto heads = static_cast<unsigned>(params.heads);
   const auto column_tile = static_cast<unsigned>(tile % tiles.column_tiles);
   std::int64_t rest = tile / tiles.column_tiles;
-  const unsigned inner = static_cast<unsigned>(rest % (tiles.is_heads_innermost ? heads : tiles.blocks));
+  const unsigned inner =
+      static_cast<unsigned>(rest % (tiles.is_heads_innermost ? heads : tiles.blocks));
   rest /= tiles.is_heads_innermost ? heads : tiles.blocks;
-  const unsigned outer = static_cast<unsigned>(rest % (tiles.is_heads_innermost ? tiles.blocks : heads));
+  const unsigned outer =
+      static_cast<unsigned>(rest % (tiles.is_heads_innermost ? tiles.blocks : heads));
   const std::int64_t batch = rest / (tiles.is_heads_innermost ? tiles.blocks : heads);
   const unsigned head = tiles.is_heads_innermost ? inner : outer;
   const unsigned block = tiles.is_heads_innermost ? outer : inner;
@@ -76,9 +79,10 @@ __global__ void __launch_bounds__(kThreads, 6)
   pooled.add_lanes(tiles.lanes);
   if (row_in_step != 0 || !has_column) return;
   const PooledKinds kinds{params.max, params.min, params.avg};
-  T* out = static_cast<T*>(params.out) +
-           ((batch * params.heads + head) * tiles.blocks + block) * kinds.count() * params.head_dim +
-           column;
+  T* out =
+      static_cast<T*>(params.out) +
+      ((batch * params.heads + head) * tiles.blocks + block) * kinds.count() * params.head_dim +
+      column;
   pooled.store(kinds, tokens, params.head_dim, out);
 }
 
@@ -93,8 +97,8 @@ void pool(const PoolBlocksParams& params, CUstream_st* stream) {
   tiles.count = params.batch * params.heads * tiles.blocks * tiles.column_tiles;
   const auto kernel = params.max || params.min ? &pool_blocks_kernel<T, kCount, true>
                                                : &pool_blocks_kernel<T, kCount, false>;
-  kernel<<<static_cast<unsigned>(ceil_div(tiles.count, std::int64_t{kWarps})), kThreads, 0, stream>>>(
-      params, tiles);
+  kernel<<<static_cast<unsigned>(ceil_div(tiles.count, std::int64_t{kWarps})), kThreads, 0,
+           stream>>>(params, tiles);
   check_launch("pool_blocks_kernel");
 }
 
@@ -104,9 +108,9 @@ void pool_blocks_cuda(const PoolBlocksParams& params, CUstream_st* stream) {
   if (params.batch * params.heads * params.length * params.head_dim == 0) return;
   dispatch_element(params.element, "pool_blocks", [&]<typename T>() {
     const Strides& strides = params.x_strides;
-    const bool aligned =
-        is_16_byte_aligned<T>(params.x, strides.batch, strides.head, strides.row, params.head_dim) &&
-        is_16_byte_aligned<T>(params.out);
+    const bool aligned = is_16_byte_aligned<T>(params.x, strides.batch, strides.head, strides.row,
+                                               params.head_dim) &&
+                         is_16_byte_aligned<T>(params.out);
     aligned ? pool<T, kElementsOf16Bytes<T>>(params, stream) : pool<T, 1>(params, stream);
   });
 }

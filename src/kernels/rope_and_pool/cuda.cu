@@ -17,7 +17,8 @@ namespace {
 // The warps of a thread block have neighbouring heads of the same rows, and find their angles in the first-level cache.
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / 32;
-constexpr int kSteps = 2;  // rows of a thread that are loaded together, while those before are turned
+constexpr int kSteps =
+    2;  // rows of a thread that are loaded together, while those before are turned
 
 // A warp has up to 32 vectors of each half of the columns, of one block of rows of a few heads.
 struct Work {
@@ -147,8 +148,8 @@ void rope_and_pool(const RopeAndPoolParams& params, CUstream_st* stream) {
   work.warps = blocks * work.head_groups;
   const auto kernel = params.max || params.min ? &rope_and_pool_kernel<T, kCount, true>
                                                : &rope_and_pool_kernel<T, kCount, false>;
-  kernel<<<static_cast<unsigned>(ceil_div(work.warps, std::int64_t{kWarps})), kThreads, 0, stream>>>(
-      params, work);
+  kernel<<<static_cast<unsigned>(ceil_div(work.warps, std::int64_t{kWarps})), kThreads, 0,
+           stream>>>(params, work);
   check_launch("rope_and_pool_kernel");
 }
 

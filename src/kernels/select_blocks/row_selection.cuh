@@ -204,7 +204,7 @@ __device__ __forceinline__ int end_of_ties(const Row& row, Cutoff cutoff, int vi
   while (low < high) {
     const int middle = (low + high) / 2;
     int own = 0;
-    row.for_each_four([&](const std::uint32_t (&keys)[4], int place) {
+    row.for_each_four([&](const std::uint32_t(&keys)[4], int place) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) own += keys[i] == cutoff.key && place + i < middle;
     });
@@ -221,9 +221,9 @@ __device__ __forceinline__ int end_of_ties(const Row& row, Cutoff cutoff, int vi
 struct MaskRow {
   std::uint8_t* bytes;  // [length]
   int length;
-  bool is_aligned;      // to 4 bytes, length included
-  int visible;          // blocks that the row sees: the first of all
-  int sink, local;      // the first and the last of them that are kept, at most `visible`
+  bool is_aligned;  // to 4 bytes, length included
+  int visible;      // blocks that the row sees: the first of all
+  int sink, local;  // the first and the last of them that are kept, at most `visible`
 
   __device__ __forceinline__ void store_four(int place, std::uint32_t four) const {
     if (is_aligned) {
@@ -255,7 +255,7 @@ struct MaskRow {
 
 template <typename Row>
 __device__ __forceinline__ void write_row(const Row& row, Cutoff cutoff, const MaskRow& mask) {
-  row.for_each_four([&](const std::uint32_t (&keys)[4], int place) {
+  row.for_each_four([&](const std::uint32_t(&keys)[4], int place) {
     if (place >= mask.length) return;
     std::uint32_t four = 0;
 #pragma unroll
@@ -275,7 +275,7 @@ __device__ __forceinline__ void write_row(const Row& row, Cutoff cutoff, const M
   __syncwarp();
   if (cutoff.ties > 0) {
     const int end = end_of_ties(row, cutoff, mask.visible);
-    row.for_each_four([&](const std::uint32_t (&keys)[4], int place) {
+    row.for_each_four([&](const std::uint32_t(&keys)[4], int place) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
         if (keys[i] == cutoff.key && place + i < end) mask.bytes[place + i] = 1;

@@ -17,8 +17,7 @@ namespace seer::selection {
 
 constexpr int kThreads = 128;
 constexpr int kWarps = kThreads / 32;
-constexpr std::size_t kMostSharedBytes =
-    227 * 1024;  // of a thread block on compute capability 9.0
+constexpr std::size_t kMostSharedBytes = 227 * 1024;  // of a thread block on compute capability 9.0
 
 // What of the parameters is the same for all rows, and how they can be read.
 struct RowPlan {
@@ -89,14 +88,13 @@ __global__ void __launch_bounds__(kThreads)
   if (index >= plan.rows) return;
   const int q_block = static_cast<int>(index % plan.num_q_blocks);
   const std::int64_t of_all_heads = index / plan.num_q_blocks;
-  const int visible =
-      visible_blocks(q_block, plan.visible_of_first, plan.num_kv_blocks);
+  const int visible = visible_blocks(q_block, plan.visible_of_first, plan.num_kv_blocks);
   const MaskRow mask{.bytes = params.mask + index * plan.num_kv_blocks,
-                                .length = plan.num_kv_blocks,
-                                .is_aligned = plan.is_mask_aligned,
-                                .visible = visible,
-                                .sink = min(plan.sink, visible),
-                                .local = min(plan.local, visible)};
+                     .length = plan.num_kv_blocks,
+                     .is_aligned = plan.is_mask_aligned,
+                     .visible = visible,
+                     .sink = min(plan.sink, visible),
+                     .local = min(plan.local, visible)};
   if (kRule == SelectionRule::kAll || q_block >= plan.first_dense_row || visible == 0)
     return mask.keep_visible();
   if constexpr (kRule != SelectionRule::kAll) {
@@ -142,18 +140,17 @@ RowPlan plan_of(const SelectBlocksParams& params) {
           .heads = as_int(params.heads),
           .num_q_blocks = as_int(params.num_q_blocks),
           .num_kv_blocks = as_int(params.num_kv_blocks),
-          .visible_of_first = static_cast<int>(
-              visible_of_first(params.q_len, params.kv_len, params.block_size)),
+          .visible_of_first =
+              static_cast<int>(visible_of_first(params.q_len, params.kv_len, params.block_size)),
           .sink = as_int(params.sink),
           .local = as_int(params.local),
           .first_dense_row = as_int(params.num_q_blocks - params.dense_rows),
           .values = {.top_blocks = as_int(params.top_blocks),
                      .threshold = static_cast<float>(params.threshold),
                      .mass = params.mass},
-          .are_scores_aligned = are_fours &&
-                                std::bit_cast<std::uintptr_t>(params.scores) % (4 * sizeof(T)) == 0 &&
-                                strides.batch % 4 == 0 && strides.head % 4 == 0 &&
-                                strides.row % 4 == 0,
+          .are_scores_aligned =
+              are_fours && std::bit_cast<std::uintptr_t>(params.scores) % (4 * sizeof(T)) == 0 &&
+              strides.batch % 4 == 0 && strides.head % 4 == 0 && strides.row % 4 == 0,
           .is_mask_aligned = are_fours && std::bit_cast<std::uintptr_t>(params.mask) % 4 == 0};
 }
 

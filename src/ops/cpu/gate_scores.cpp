@@ -16,10 +16,9 @@ at::Tensor gate_block_logits_cpu_key(const at::Tensor& q_reps, const at::Tensor&
       {q_reps, k_reps, q_len, kv_len, block_size, q_tokens, k_tokens, scale});
   if (prepared.logits.numel() == 0) return prepared.logits;
   const GateScoresParams& params = prepared.params;
-  at::parallel_for(0, params.batch * params.heads * params.num_q_blocks(), 1,
-                   [&](std::int64_t begin, std::int64_t end) {
-                     gate_scores_reference(params, begin, end);
-                   });
+  at::parallel_for(
+      0, params.batch * params.heads * params.num_q_blocks(), 1,
+      [&](std::int64_t begin, std::int64_t end) { gate_scores_reference(params, begin, end); });
   return prepared.logits;
 }
 

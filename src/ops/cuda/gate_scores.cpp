@@ -32,17 +32,18 @@ at::Tensor by_rank(const at::Tensor& k_reps, std::int64_t kv_blocks, std::int64_
   // A partial last block's missing ones are replaced by its last one: the largest product stays the same.
   const std::int64_t missing = kv_blocks * per_block - k_reps.size(2);
   if (missing > 0) {
-    whole = at::cat(
-        {k_reps, k_reps.narrow(2, k_reps.size(2) - 1, 1).expand({-1, -1, missing, -1})}, 2);
+    whole =
+        at::cat({k_reps, k_reps.narrow(2, k_reps.size(2) - 1, 1).expand({-1, -1, missing, -1})}, 2);
   }
   return whole.unflatten(2, {kv_blocks, per_block}).transpose(2, 3).contiguous().flatten(2, 3);
 }
 
 void check_kernel(const char* op, const GateScoresParams& params, const at::Tensor& q_reps) {
-  TORCH_CHECK(has_gate_scores_cuda(params), op, ": q_reps of ", q_reps.scalar_type(), ", width ",
-              params.width, ", ", params.block_size / params.q_tokens,
-              " representatives a query block: there is no kernel on CUDA (supported: bfloat16, width "
-              "64 or 128, at most 16 representatives)");
+  TORCH_CHECK(
+      has_gate_scores_cuda(params), op, ": q_reps of ", q_reps.scalar_type(), ", width ",
+      params.width, ", ", params.block_size / params.q_tokens,
+      " representatives a query block: there is no kernel on CUDA (supported: bfloat16, width "
+      "64 or 128, at most 16 representatives)");
 }
 
 at::Tensor gate_block_logits_cuda_key(const at::Tensor& q_reps, const at::Tensor& k_reps,
@@ -50,8 +51,8 @@ at::Tensor gate_block_logits_cuda_key(const at::Tensor& q_reps, const at::Tensor
                                       std::int64_t block_size, std::int64_t q_tokens,
                                       std::int64_t k_tokens, double scale) {
   const at::Tensor q = aligned(q_reps);
-  PreparedGateBlockLogits prepared = prepare_gate_block_logits(
-      {q, k_reps, q_len, kv_len, block_size, q_tokens, k_tokens, scale});
+  PreparedGateBlockLogits prepared =
+      prepare_gate_block_logits({q, k_reps, q_len, kv_len, block_size, q_tokens, k_tokens, scale});
   GateScoresParams& params = prepared.params;
   check_kernel("gate_block_logits", params, q_reps);
   if (prepared.logits.numel() == 0) return prepared.logits;
@@ -80,10 +81,10 @@ at::Tensor select_gate_blocks_cuda_key(const at::Tensor& q_reps, const at::Tenso
   scores.k_reps = keys.const_data_ptr();
   scores.k_strides = {keys.stride(0), keys.stride(1), keys.stride(2)};
   const int num_multiprocessors = call.device().num_multiprocessors;
-  const at::Tensor workspace = at::empty(
-      {static_cast<std::int64_t>(
-          select_gate_blocks_cuda_workspace_bytes(prepared.params, num_multiprocessors))},
-      q_reps.options().dtype(at::kByte));
+  const at::Tensor workspace =
+      at::empty({static_cast<std::int64_t>(
+                    select_gate_blocks_cuda_workspace_bytes(prepared.params, num_multiprocessors))},
+                q_reps.options().dtype(at::kByte));
   select_gate_blocks_cuda(prepared.params, workspace.mutable_data_ptr(), num_multiprocessors,
                           call.stream());
   return prepared.mask;

@@ -8,9 +8,9 @@
 namespace seer {
 namespace {
 
-at::Tensor rope_and_pool_cuda_key(const at::Tensor& x, const at::Tensor& cos,
-                                  const at::Tensor& sin, const at::Tensor& out,
-                                  std::int64_t block_size, std::string_view kinds) {
+at::Tensor rope_and_pool_cuda_key(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin,
+                                  const at::Tensor& out, std::int64_t block_size,
+                                  std::string_view kinds) {
   const PreparedRopeAndPool prepared = prepare_rope_and_pool(x, cos, sin, out, block_size, kinds);
   const DeviceCall call("rope_and_pool", x);
   rope_and_pool_cuda(prepared.params, call.stream());

@@ -45,7 +45,8 @@ struct RepsLayout {
 };
 
 struct RepsArguments {
-  CUtensorMap pooled, map;  // in boxes of kRepsRows and of `width` rows; not set where there is no map
+  CUtensorMap pooled,
+      map;  // in boxes of kRepsRows and of `width` rows; not set where there is no map
   GateRepresentativesParams params;
   RepsLayout layout;
   int tiles_of_head;
@@ -58,7 +59,8 @@ struct Angles {
   static constexpr int kPairs = kWidth / 16;
   float2 cos[2][kPairs], sin[2][kPairs];
 
-  __device__ __forceinline__ void load(const GateRepresentativesParams& params, const int (&reps)[2]) {
+  __device__ __forceinline__ void load(const GateRepresentativesParams& params,
+                                       const int (&reps)[2]) {
     if (params.cos == nullptr) return;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
@@ -177,9 +179,9 @@ __global__ void __launch_bounds__(kRepsThreads, 2)
         hopper::wgmma_fence();
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
-          hopper::Product<T, kWidth>::ss(values, rows_at + ((group * kRepsRows * 128 + k * 32) >> 4),
-                                         map_at + ((group * kWidth * 128 + k * 32) >> 4),
-                                         1);
+          hopper::Product<T, kWidth>::ss(values,
+                                         rows_at + ((group * kRepsRows * 128 + k * 32) >> 4),
+                                         map_at + ((group * kWidth * 128 + k * 32) >> 4), 1);
         }
       }
       hopper::wgmma_commit();
@@ -209,14 +211,15 @@ __global__ void __launch_bounds__(kRepsThreads, 2)
     if (params.norm != nullptr) normalise<kWidth>(params, values);
     if (params.cos != nullptr) angles.turn(values);
 
-    // Through shared memory, so that whole rows are written.
+      // Through shared memory, so that whole rows are written.
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
 #pragma unroll
       for (int j = 0; j < kWidth / 8; ++j) {
         *reinterpret_cast<__nv_bfloat162*>(
             result + hopper::part_offset(kRepsRows, 16 * warp + lane / 4 + 8 * i, j) +
-            4 * (lane % 4)) = __floats2bfloat162_rn(values[4 * j + 2 * i], values[4 * j + 2 * i + 1]);
+            4 * (lane % 4)) =
+            __floats2bfloat162_rn(values[4 * j + 2 * i], values[4 * j + 2 * i + 1]);
       }
     }
     __syncthreads();

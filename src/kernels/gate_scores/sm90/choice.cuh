@@ -98,19 +98,18 @@ __device__ __forceinline__ void select_long_row(const float* logits,
 template <ScoresOutput kOutput>
 __device__ __forceinline__ void select_rows(const GateScoresPlan& plan, int head_index,
                                             int first_row, int rows, const float* logits) {
-  const selection::RuleValues values{
-      .top_blocks = plan.top_blocks,
-      .threshold = plan.thresholds != nullptr ? plan.thresholds[head_index % plan.heads]
-                                              : plan.threshold,
-      .mass = plan.mass};
+  const selection::RuleValues values{.top_blocks = plan.top_blocks,
+                                     .threshold = plan.thresholds != nullptr
+                                                      ? plan.thresholds[head_index % plan.heads]
+                                                      : plan.threshold,
+                                     .mass = plan.mass};
   for (int i = static_cast<int>(threadIdx.x / 32); i < rows;
        i += static_cast<int>(blockDim.x / 32)) {
     const int q_block = first_row + i;
-    const int visible =
-        selection::visible_blocks(q_block, plan.visible_of_first, plan.kv_blocks);
+    const int visible = selection::visible_blocks(q_block, plan.visible_of_first, plan.kv_blocks);
     const selection::MaskRow mask{
-        .bytes = plan.mask + (static_cast<std::int64_t>(head_index) * plan.q_blocks + q_block) *
-                                 plan.kv_blocks,
+        .bytes = plan.mask +
+                 (static_cast<std::int64_t>(head_index) * plan.q_blocks + q_block) * plan.kv_blocks,
         .length = plan.kv_blocks,
         .is_aligned = plan.kv_blocks % 4 == 0,  // the mask is an allocation of its own
         .visible = visible,

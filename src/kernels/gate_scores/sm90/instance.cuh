@@ -23,13 +23,14 @@ void launch_gate_scores_output(const CUtensorMap_st& k_reps, const GateScoresPla
 template <int kRows, int kRanks, int kWidth>
 void launch_gate_scores(ScoresOutput output, const CUtensorMap_st& k_reps,
                         const GateScoresPlan& plan, CUstream_st* stream) {
-  const auto launch = output == ScoresOutput::kLogits
-                          ? &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kLogits>
-                      : output == ScoresOutput::kTopBlocks
-                          ? &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kTopBlocks>
-                      : output == ScoresOutput::kThreshold
-                          ? &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kThreshold>
-                          : &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kMass>;
+  const auto launch =
+      output == ScoresOutput::kLogits
+          ? &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kLogits>
+      : output == ScoresOutput::kTopBlocks
+          ? &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kTopBlocks>
+      : output == ScoresOutput::kThreshold
+          ? &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kThreshold>
+          : &launch_gate_scores_output<kRows, kRanks, kWidth, ScoresOutput::kMass>;
   launch(k_reps, plan, stream);
 }
 

@@ -54,8 +54,8 @@ __device__ __forceinline__ ScoresTile scores_tile(const GateScoresPlan& plan, in
   at.head_index = tile % plan.all_heads;
   at.first_row = of_head * kRows;
   at.rows = min(kRows, plan.q_blocks - at.first_row);
-  const int visible = selection::visible_blocks(at.first_row + at.rows - 1, plan.visible_of_first,
-                                                plan.kv_blocks);
+  const int visible =
+      selection::visible_blocks(at.first_row + at.rows - 1, plan.visible_of_first, plan.kv_blocks);
   at.steps = (visible + kKeyBlocks - 1) / kKeyBlocks * plan.key_ranks;
   return at;
 }
@@ -142,18 +142,17 @@ __global__ void __launch_bounds__(kScoresThreads, kScoresBlocksOfMultiprocessor)
     hopper::fence_shared_for_products();
     __syncthreads();
     float* logits =
-        plan.logits +
-        (kOutput == ScoresOutput::kLogits
-             ? static_cast<std::int64_t>(at.head_index) * plan.q_blocks + at.first_row
-             : static_cast<std::int64_t>(blockIdx.x) * kRows) *
-            plan.logits_stride;
+        plan.logits + (kOutput == ScoresOutput::kLogits
+                           ? static_cast<std::int64_t>(at.head_index) * plan.q_blocks + at.first_row
+                           : static_cast<std::int64_t>(blockIdx.x) * kRows) *
+                          plan.logits_stride;
     float best[kRows / 2];
     int rank = 0, first_block = 0;
     for (int step = 0; step < at.steps; ++step) {
       shared.full[slot].wait(parity);
       float products[kColumns / 2];
-      const std::uint64_t keys_at = hopper::matrix_descriptor(
-          hopper::shared_address(shared.keys[slot]), kKeyBlocks * 128);
+      const std::uint64_t keys_at =
+          hopper::matrix_descriptor(hopper::shared_address(shared.keys[slot]), kKeyBlocks * 128);
       const std::uint64_t queries_at =
           hopper::matrix_descriptor(hopper::shared_address(shared.queries), kColumns * 128);
       hopper::wgmma_fence();
@@ -169,7 +168,8 @@ __global__ void __launch_bounds__(kScoresThreads, kScoresBlocksOfMultiprocessor)
       hopper::pin(products);
       // All warps have read the slot.
       __syncthreads();
-      if (threadIdx.x == 0 && step + kScoresSlots < at.steps) copy_keys(at, step + kScoresSlots, slot);
+      if (threadIdx.x == 0 && step + kScoresSlots < at.steps)
+        copy_keys(at, step + kScoresSlots, slot);
       slot = slot == kScoresSlots - 1 ? 0 : slot + 1;
       parity ^= slot == 0 ? 1u : 0u;
 

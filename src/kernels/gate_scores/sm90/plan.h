@@ -24,8 +24,8 @@ struct GateScoresPlan {
   int q_per_block;  // representatives
   int last_q_rep;
 
-  int key_ranks;       // representatives of a key block
-  int key_rank_rows;   // rows of k_reps from one rank to the next
+  int key_ranks;                             // representatives of a key block
+  int key_rank_rows;                         // rows of k_reps from one rank to the next
   int heads, heads_per_key_head, all_heads;  // all: of all batches
   int q_blocks, kv_blocks;
   int visible_of_first;
