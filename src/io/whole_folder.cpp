@@ -96,8 +96,10 @@ void OutputFile::finish() {
 
 WholeFolder::WholeFolder(const fs::path& folder, const std::vector<std::string>& replaceable) {
   std::error_code error;
-  // A link to a folder stays a link; a slash at the end names nothing.
-  folder_ = fs::weakly_canonical(folder.has_filename() ? folder : folder.parent_path(), error);
+  // A link to a folder stays a link; a slash at the end names nothing. Absolute, since newer standard libraries leave a
+  // relative path to nothing as it is, and a folder to make it in is needed.
+  const fs::path named = folder.has_filename() ? folder : folder.parent_path();
+  if (!named.empty()) folder_ = fs::weakly_canonical(fs::absolute(named), error);
   if (error || !folder_.has_filename())
     throw std::runtime_error("'" + folder.string() + "': names no folder to write");
   check_replaceable(folder_, replaceable);
