@@ -96,8 +96,9 @@ void OutputFile::finish() {
 
 WholeFolder::WholeFolder(const fs::path& folder, const std::vector<std::string>& replaceable) {
   std::error_code error;
-  // A link to a folder stays a link; a slash at the end names nothing.
-  folder_ = fs::weakly_canonical(folder.has_filename() ? folder : folder.parent_path(), error);
+  // A link to a folder stays a link; a slash at the end names nothing. A relative name has no parent to create.
+  folder_ = fs::absolute(folder.has_filename() ? folder : folder.parent_path(), error);
+  if (!error) folder_ = fs::weakly_canonical(folder_, error);
   if (error || !folder_.has_filename())
     throw std::runtime_error("'" + folder.string() + "': names no folder to write");
   check_replaceable(folder_, replaceable);
