@@ -37,7 +37,7 @@ struct DistillOptions {
   std::int64_t context = 8192;  // tokens of a sequence, where `lengths` does not say otherwise
   // Sequences of several lengths, each length once: so many of each make a round, in an order drawn from `seed`, and
   // rounds follow each other as long as there are steps. Empty: `context` is the only length.
-  std::vector<LengthCount> lengths;
+  std::vector<LengthCount> lengths = {};
   std::int64_t batch_size = 1;  // sequences whose gradients make one update
   std::int64_t steps = 183;     // each takes batch_size new sequences through the model
   // Further updates of the gates in each step, on sequences drawn from the last `replay_sequences`, of which the

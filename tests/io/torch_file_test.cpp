@@ -101,6 +101,15 @@ TEST(WholeFolder, ReplacesAFolderOfItsKindInOneStep) {
   EXPECT_TRUE(fs::is_empty(target));
 }
 
+TEST(WholeFolder, TakesANameInTheCurrentFolder) {
+  const test::TemporaryFolder folder;
+  const fs::path before = fs::current_path();
+  fs::current_path(folder.path());
+  WholeFolder("new", {}).keep();
+  fs::current_path(before);
+  EXPECT_TRUE(fs::is_directory(folder.path() / "new"));
+}
+
 TEST(WholeFolder, FoldersThatCannotBe) {
   EXPECT_NE(test::runtime_error_of([] { WholeFolder("", {}); }), "");
   EXPECT_NE(test::runtime_error_of([] { WholeFolder("/", {}); }), "");
