@@ -42,8 +42,10 @@ add_library(seer_torch INTERFACE)
 target_include_directories(seer_torch SYSTEM INTERFACE
   "${TORCH_DIR}/include" "${TORCH_DIR}/include/torch/csrc/api/include")
 # libtorch.so only pulls in the others, among them the one with the CUDA backend where there is one.
+# The C++ library stands before them: libtorch.so and libtorch_cpu.so of LibTorch 2.11 export std::filesystem of an older
+# one, whose remove_all() crashes in a process with a newer one, and the first definition that is found serves everybody.
 target_link_libraries(seer_torch INTERFACE
-  "-Wl,--push-state,--no-as-needed" "${TORCH_DIR}/lib/libtorch.so" "-Wl,--pop-state"
+  "-Wl,--push-state,--no-as-needed" "-lstdc++" "${TORCH_DIR}/lib/libtorch.so" "-Wl,--pop-state"
   "${TORCH_DIR}/lib/libtorch_cpu.so" "${TORCH_DIR}/lib/libc10.so" "${seer_torch_gomp}")
 target_compile_options(seer_torch INTERFACE -fopenmp)
 # A CUDA build stands on NVIDIA's libraries, which it finds by its own run path when a program starts. A machine that
