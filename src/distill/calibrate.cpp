@@ -69,8 +69,8 @@ class CountingAttention final : public Attention {
     const at::Tensor logits =
         gate.block_logits(gate.query_representatives(call.q_before_rope, 0),
                           gate.key_representatives(call.k_before_rope, 0), grid.q_len, grid.kv_len);
-    const at::Tensor ends = grid.ends_mask(1, 1);
-    const at::Tensor between = (grid.visible_mask() & ends.logical_not()).to(logits.device());
+    const at::Tensor ends = grid.ends_mask(1, 1, logits.device());
+    const at::Tensor between = grid.visible_mask(logits.device()) & ends.logical_not();
     counts.add(at::masked_select(at::softmax(logits, -1), between));
     forced += ends.sum().item<std::int64_t>() * logits.size(1);
     return dense_attention(call.q, call.k, call.v, AttentionBackend::kSeer);
