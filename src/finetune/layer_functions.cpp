@@ -11,6 +11,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <array>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -109,9 +110,11 @@ at::Tensor turned(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& 
 class HeadsFunction : public Function<HeadsFunction> {
  public:
   static variable_list forward(AutogradContext* context, const at::Tensor& projected,
-                               const at::Tensor& q_norm, const at::Tensor& k_norm,
-                               const at::Tensor& cos, const at::Tensor& sin,
-                               const HeadLayout& layout) {
+                               const std::optional<at::Tensor>& some_q_norm,
+                               const std::optional<at::Tensor>& some_k_norm, const at::Tensor& cos,
+                               const at::Tensor& sin, const HeadLayout& layout) {
+    const at::Tensor q_norm = some_q_norm.value_or(at::Tensor());
+    const at::Tensor k_norm = some_k_norm.value_or(at::Tensor());
     const at::AutoDispatchBelowADInplaceOrView below;
     // Without norms the projection is not needed again.
     context->save_for_backward(
@@ -181,7 +184,12 @@ Heads split_heads(const at::Tensor& projected, const at::Tensor& q_norm, const a
 
 Heads trained_heads(const at::Tensor& projected, const at::Tensor& q_norm, const at::Tensor& k_norm,
                     const RopeTable& table, const HeadLayout& layout) {
-  variable_list of = HeadsFunction::apply(projected, q_norm, k_norm, table.cos, table.sin, layout);
+  // Undefined tensors are no arguments to autograd.
+  const auto some = [](const at::Tensor& x) {
+    return x.defined() ? std::optional<at::Tensor>(x) : std::nullopt;
+  };
+  variable_list of =
+      HeadsFunction::apply(projected, some(q_norm), some(k_norm), table.cos, table.sin, layout);
   return {.q = of[0], .k = of[1], .v = of[2]};
 }
 

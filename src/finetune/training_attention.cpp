@@ -5,6 +5,10 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/stack.h>
+#include <fmt/format.h>
+
+#include <cmath>
+#include <stdexcept>
 
 #include "seer/ops.h"
 #include "training/gate_example.h"
@@ -41,6 +45,13 @@ at::Tensor TrainingAttention::by_head(const at::Tensor& rows) const {
 
 void TrainingAttention::choose(std::int64_t layer, const Heads& heads) {
   const at::NoGradGuard no_grad;
+  // Asking a GPU would wait for it: the gradient's norm tells there.
+  if (heads.k.is_cpu() && !std::isfinite(heads.k.to(at::kFloat).sum().item<double>())) {
+    throw std::runtime_error(
+        fmt::format("layer {}: its keys are not finite: the weights of the model are damaged, or "
+                    "the learning rate is too high (--learning-rate)",
+                    layer));
+  }
   std::vector<at::Tensor> masks;
   for (std::int64_t i = 0; i < batch_; ++i) {
     const auto of_sequence = [&](const at::Tensor& x) { return by_head(x).narrow(0, i, 1); };
