@@ -66,6 +66,7 @@ class SparseAttention final : public Attention {
 
   void begin(std::int64_t past, std::int64_t length) override;
   std::int64_t past_multiple() const override;
+  AttentionPooling pooling(std::int64_t layer, std::int64_t past) const override;
   at::Tensor attend(const AttentionCall& call) override;
   // What attend() would compute, without computing it: the block mask, bool [1, num_q_heads or 1, query blocks, key
   // blocks]; undefined where it is dense. In place of attend(), not besides it: both take the keys in.

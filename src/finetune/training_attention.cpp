@@ -60,7 +60,9 @@ void TrainingAttention::choose(std::int64_t layer, const Heads& heads) {
                              .k_before_rope = of_sequence(heads.unturned_k),
                              .q = of_sequence(heads.q),
                              .k = of_sequence(heads.k),
-                             .v = of_sequence(heads.v)};
+                             .v = of_sequence(heads.v),
+                             .q_pools = {},
+                             .k_pools = {}};
     // Before the gate changes: an update comes after all layers' backward.
     const at::Tensor mask = sequences_[static_cast<std::size_t>(i)]->choose(call);
     if (mask.defined()) masks.push_back(mask);
