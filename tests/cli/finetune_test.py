@@ -30,7 +30,7 @@ class FinetuneTest(ModelVerbTest):
             shutil.copy(BUNDLED / name, self.model)
         draw = random.Random(1)
         self.text = ["--text", self.write([draw.randrange(3, 512) for _ in range(4000)], "train.json"),
-                     "--held-out", self.write([draw.randrange(3, 512) for _ in range(300)], "valid.json")]
+                     "--held-out", self.write([draw.randrange(3, 512) for _ in range(1200)], "valid.json")]
 
     def finetune(self, name, *arguments):
         done = self.call("--out", str(self.folder / name), *self.text, *SMALL, *arguments)
@@ -123,7 +123,7 @@ class FinetuneTest(ModelVerbTest):
         self.assertFalse((self.folder / "r").exists())
         published = SOURCE / "recipes" / "finetune" / "llama-3-8b-32k.toml"
         done = run("finetune", "--recipe", str(published), "--model", str(self.model), "--device", "cpu", "--dtype", "float32",
-                   "--gates", "", "--context", "512", "--dry-run")
+                   "--gates", "", "--context", "512", "--out", "x", "--dry-run")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn('"steps":400', done.stdout)
 
@@ -133,7 +133,8 @@ class FinetuneTest(ModelVerbTest):
         self.expect_refused(2, small, "--out")
         self.expect_refused(2, [*out, *SMALL], "--text")
         self.expect_refused(2, [*out, *small, "--rope-scaling", "ntk:4"], "ntk:4", "yarn:4")
-        self.expect_refused(2, [*out, *small, "--context", "100000"], "context 100000")
+        self.expect_refused(2, [*out, *small, "--context", "100000"], "--context 100000", "--rope-scaling")
+        self.expect_refused(2, [*out, *small, "--rope-scaling", "yarn:4", "--context", "2000"], "--held-out", "fewer")
         self.expect_refused(2, [*out, *small, "--freeze-gates"], "--freeze-gates", "--gates")
         self.expect_refused(2, [*out, *small, "--policy", "dense", "--gates", "g"], "--gates", "gate:ratio=0.5")
         self.expect_refused(2, [*out, *small, "--policy", "gate:ratio=2"], "ratio")
