@@ -48,8 +48,8 @@ std::vector<BenchEntry> checked_entries(const AttentionBenchOptions& options,
                                         const std::vector<AttentionBackwardPeer>& peers,
                                         const std::function<void()>& before_call) {
   const CausalBlocks& blocks = problem.blocks;
-  const auto agree = [&](BenchEntry& entry, const Difference& difference) {
-    require_agreement(difference, options.dtype, entry.measurement.name);
+  const auto agree = [&](BenchEntry& entry, const Difference& difference, double slack = 1) {
+    require_agreement(difference, options.dtype, entry.measurement.name, slack);
     entry.measurement.max_difference =
         std::max(entry.measurement.max_difference, difference.absolute);
   };
@@ -77,7 +77,10 @@ std::vector<BenchEntry> checked_entries(const AttentionBenchOptions& options,
       entry.measurement.form = peer.form;
       entry.call = [&peer] { peer.call(); };
       before_call();
-      agree(dense, compare_gradients(ours, peer.call()));
+      // LibTorch rounds probabilities and their gradients, and each head's gradients before they are summed: 0.9 % of the
+      // norm at 8,192 tokens in bfloat16, growing with the length.
+      const double slack = options.dtype == at::kFloat ? 1 : 4;
+      agree(dense, compare_gradients(ours, peer.call()), slack);
       entries.push_back(std::move(entry));
     }
   }
