@@ -113,8 +113,8 @@ Difference compare_some_blocks(const AttentionProblem& problem, const at::Tensor
   return worst;
 }
 
-void require_agreement(const Difference& difference, at::ScalarType dtype,
-                       const std::string& name, double slack) {
+void require_agreement(const Difference& difference, at::ScalarType dtype, const std::string& name,
+                       double slack) {
   const double tolerance = slack * (dtype == at::kFloat ? kFloat32Tolerance : kBFloat16Tolerance);
   if (difference.relative <= tolerance) return;
   throw std::runtime_error(

@@ -28,9 +28,7 @@ constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 // A forward that was run by the reference, with random gradients of its results.
 struct BackwardInputs {
   explicit BackwardInputs(const AttentionCase& problem, bool has_grad_lse = true)
-      : forward(problem),
-        out(result_tensor(problem)),
-        grad_out(result_tensor(problem)) {
+      : forward(problem), out(result_tensor(problem)), grad_out(result_tensor(problem)) {
     run_forward(problem);
     std::mt19937_64 random(problem.seed + 1);
     std::normal_distribution<double> normal;
@@ -105,8 +103,13 @@ class Gradients {
 
  private:
   static HostTensor tensor(const AttentionCase& problem, std::int64_t heads, std::int64_t length) {
-    return {problem.batch,   heads,          length,                   problem.head_dim,
-            problem.element, problem.layout, HostTensor::Role::kOutput};
+    return {problem.batch,
+            heads,
+            length,
+            problem.head_dim,
+            problem.element,
+            problem.layout,
+            HostTensor::Role::kOutput};
   }
   static bool same(const HostTensor& left, const HostTensor& right) {
     return left.size_bytes() == right.size_bytes() &&
