@@ -33,9 +33,9 @@ std::int64_t padded(std::int64_t q_len) { return ceil_div<std::int64_t>(q_len, 1
 struct Workspace {
   std::size_t counters = 0, next_tile = 0, minus_lse = 0, delta = 0;
   std::size_t kept_queries = 0, query_blocks = 0, items = 0, column_items = 0, split_columns = 0;
-  std::size_t order = 0, kept_count = 0, kept = 0, partials = 0, total = 0;
+  std::size_t order = 0, kept_count = 0, kept = 0, lists = 0, partials = 0, total = 0;
 
-  Workspace(const AttentionParams& forward, const sm90::ColumnLimits& limits) {
+  Workspace(const AttentionParams& forward, const sm90::ColumnLimits& limits, int slots) {
     const auto take = [this](std::int64_t bytes) {
       const std::size_t begin = total;
       total += ceil_div<std::size_t>(static_cast<std::size_t>(bytes), 256) * 256;
@@ -59,6 +59,7 @@ struct Workspace {
       kept = take(heads * q_blocks * ceil_div<std::int64_t>(kv_blocks, 32) * 4);
       kept_queries = take(heads * kv_blocks * ceil_div<std::int64_t>(q_blocks, 32) * 4);
     }
+    lists = take(slots * (forward.num_q_heads / forward.num_kv_heads) * q_blocks * 4);
     partials = take(limits.partials * 2 * block * forward.head_dim * 4);
   }
 };
@@ -117,9 +118,9 @@ sm90::BackwardArguments arguments_of(const AttentionBackwardParams& params) {
 std::size_t attention_backward_cuda_workspace_bytes(const AttentionBackwardParams& params,
                                                     int num_multiprocessors) {
   const AttentionParams& forward = params.forward;
-  const sm90::ColumnLimits limits(forward, block_of(forward),
-                                  slots_of(forward, num_multiprocessors));
-  return Workspace(forward, limits).total;
+  const int slots = slots_of(forward, num_multiprocessors);
+  const sm90::ColumnLimits limits(forward, block_of(forward), slots);
+  return Workspace(forward, limits, slots).total;
 }
 
 void attention_backward_cuda(const AttentionBackwardParams& params, void* workspace,
@@ -130,7 +131,7 @@ void attention_backward_cuda(const AttentionBackwardParams& params, void* worksp
   const int block = block_of(forward);
   const int slots = slots_of(forward, num_multiprocessors);
   const sm90::ColumnLimits limits(forward, block, slots);
-  const Workspace parts(forward, limits);
+  const Workspace parts(forward, limits, slots);
   const auto at = [workspace]<typename T>(std::size_t offset, T*& pointer) {
     return pointer = reinterpret_cast<T*>(static_cast<char*>(workspace) + offset);
   };
@@ -167,6 +168,7 @@ void attention_backward_cuda(const AttentionBackwardParams& params, void* worksp
   if (a.kept != nullptr) b.kept_queries = columns.kept_queries;
   b.query_words = ceil_div(a.num_q_blocks, 32);
   b.num_columns = limits.columns;
+  at(parts.lists, b.lists);
   at(parts.partials, b.partials);
 
   const sm90::BackwardGrids grids = {

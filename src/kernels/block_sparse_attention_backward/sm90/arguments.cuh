@@ -57,6 +57,7 @@ struct BackwardArguments {
   const ColumnItem *items, *column_items;
   int num_columns;
   ColumnCounters* counters;
+  std::uint32_t* lists;  // of each group at work: the query blocks of its item
   const SplitColumn* split_columns;
   float* partials;  // of each partial, of each 64 keys: grad_k, grad_v as float4 [head_dim / 8][128 threads]
 };

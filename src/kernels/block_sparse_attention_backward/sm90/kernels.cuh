@@ -39,7 +39,7 @@ __global__ void __launch_bounds__(BackwardPlan<kBlock, kHeadDim>::kThreads, 1)
 
   const int warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 128, 0);
   if (warpgroup == 0) {
-    hopper::lower_registers<P::kProducerRegisters>();
+    hopper::lower_registers<P::kKeyValueProducerRegisters>();
     const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
     if (warp < P::kGroups) {
       KeyValueProducer<kBlock, kHeadDim>{.arguments = arguments,
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(BackwardPlan<kBlock, kHeadDim>::kThreads, 1)
           .run();
     }
   } else {
-    hopper::raise_registers<P::kConsumerRegisters>();
+    hopper::raise_registers<P::kKeyValueConsumerRegisters>();
     const int consumer = warpgroup - 1;
     KeyValueConsumer<T, kBlock, kHeadDim>{{.arguments = arguments,
                                            .shared = shared,
@@ -72,7 +72,7 @@ __global__ void __launch_bounds__(BackwardPlan<kBlock, kHeadDim>::kThreads, 1)
 
   const int warpgroup = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 128, 0);
   if (warpgroup == 0) {
-    hopper::lower_registers<P::kProducerRegisters>();
+    hopper::lower_registers<P::kQueryProducerRegisters>();
     const int warp = __shfl_sync(~0u, static_cast<int>(threadIdx.x) / 32, 0);
     if (warp < P::kGroups) {
       QueryProducer<kBlock, kHeadDim>{.arguments = arguments,
@@ -83,7 +83,7 @@ __global__ void __launch_bounds__(BackwardPlan<kBlock, kHeadDim>::kThreads, 1)
     }
     hopper::wait_for_predecessor();  // so that what follows this kernel also follows the one before it
   } else {
-    hopper::raise_registers<P::kConsumerRegisters>();
+    hopper::raise_registers<P::kQueryConsumerRegisters>();
     const int consumer = warpgroup - 1;
     QueryConsumer<T, kBlock, kHeadDim>{{.arguments = arguments,
                                         .shared = shared,

@@ -8,32 +8,6 @@
 
 namespace seer::sm90 {
 
-// Takes the next item while the one at hand is still being loaded: each step asks for what the step before has received.
-struct NextItem {
-  int position = 0;  // lane 0's
-  ColumnItem item = {};
-  int steps = 0;
-  static constexpr int kSteps = 2;
-
-  __device__ __forceinline__ void step(const BackwardArguments& a, int num_long, int lane) {
-    if (steps == 0) {
-      if (lane == 0) position = atomicAdd(&a.counters->next_item, 1);
-    } else if (steps == 1) {
-      position = __shfl_sync(~0u, position, 0);
-      if (is_item(a, num_long)) {
-        item = position < num_long ? a.items[position] : a.column_items[position - num_long];
-      }
-    }
-    ++steps;
-  }
-  __device__ __forceinline__ void finish(const BackwardArguments& a, int num_long, int lane) {
-    while (steps < kSteps) step(a, num_long, lane);
-  }
-  __device__ __forceinline__ bool is_item(const BackwardArguments& a, int num_long) const {
-    return position < num_long + a.num_columns;
-  }
-};
-
 template <int kBlock, int kHeadDim>
 struct KeyValueProducer {
   using P = BackwardPlan<kBlock, kHeadDim>;
@@ -43,28 +17,30 @@ struct KeyValueProducer {
   Shared& shared;
   const int group;
   const int lane;
-  int num_long = 0;
   hopper::RingPosition<P::kKeyValueSlots> ring = {};
   std::uint32_t work_parity = 0;
-  NextItem next = {};
 
+  // All lanes list an item's query blocks, then the first one loads them: so few values are live at a time that the registers
+  // left to the producer suffice.
   __device__ __forceinline__ void run() {
     hopper::wait_for_predecessor();  // which makes the items
     hopper::let_dependents_start();
-    num_long = arguments.counters->num_long;
+    int position = take();
     for (;;) {
-      next.finish(arguments, num_long, lane);
-      if (!next.is_item(arguments, num_long)) break;
-      const ColumnItem item = next.item;
-      next = {};
+      position = __shfl_sync(~0u, position, 0);
+      const int num_long = arguments.counters->num_long;
+      if (position >= num_long + arguments.num_columns) break;
+      const ColumnItem item = position < num_long ? arguments.items[position]
+                                                  : arguments.column_items[position - num_long];
+      position = take();  // answered while this item is loaded
       if (item.column < 0) continue;
-      const Column column = column_of(arguments.forward, item.column);
-      if (lane == 0) send(column, item);
       if (arguments.kept_queries == nullptr) {
-        dense_item(column, item);
+        list_all(item);
       } else {
-        sparse_item(column, item);
+        list_kept(item);
       }
+      __syncwarp();
+      if (lane == 0) load(item);
       __syncwarp();
     }
     if (lane == 0) finish();
@@ -72,8 +48,81 @@ struct KeyValueProducer {
 
  private:
   __device__ __forceinline__ auto& storage() { return shared.group[group]; }
+  __device__ __forceinline__ int take() {
+    return lane == 0 ? atomicAdd(&arguments.counters->next_item, 1) : 0;
+  }
 
-  // Tells the group what comes, and starts the copies of keys and values.
+  // --- The list of an item ---------------------------------------------------------------------
+  // Of this group, in memory: the query block, and the number of its head among those of the key/value head.
+  static constexpr int kHeadShift = 20;
+  __device__ __forceinline__ std::uint32_t* list() const {
+    return arguments.lists + static_cast<std::int64_t>(blockIdx.x * P::kGroups + group) *
+                                 (arguments.forward.heads_per_kv_head *
+                                  arguments.forward.num_q_blocks);
+  }
+
+  __device__ __forceinline__ void list_all(const ColumnItem& item) {
+    const Arguments& a = arguments.forward;
+    const int first = first_query_block<kBlock>(a, item.column % a.num_kv_blocks);
+    const int of_head = a.num_q_blocks - first;
+    std::uint32_t* const to = list();
+    for (int i = lane; i < item.count; i += 32) {
+      const int head = (item.first + i) / of_head;
+      to[i] = static_cast<std::uint32_t>(head << kHeadShift | first + (item.first + i) % of_head);
+    }
+  }
+
+  // A lane lists the set bits of one word, of those of all heads in a row.
+  __device__ __forceinline__ void list_kept(const ColumnItem& item) {
+    const Arguments& a = arguments.forward;
+    const Column column = column_of(a, item.column);
+    const int mask_batch = a.mask_has_batch ? column.batch : 0;
+    const int words = a.heads_per_kv_head * arguments.query_words;
+    std::uint32_t* const to = list();
+    int at = -item.first;  // where the bits of the first lane's word go
+    for (int word = lane; at < item.count && word - lane < words; word += 32) {
+      const int head = word / arguments.query_words;
+      const int of_head = word - head * arguments.query_words;
+      std::uint32_t bits = 0;
+      if (word < words) {
+        const int mask_head = mask_batch * a.mask_heads +
+                              (column.kv_head * a.heads_per_kv_head + head) /
+                                  a.mask_heads_per_group;
+        bits = arguments.kept_queries[(static_cast<std::int64_t>(mask_head) * a.num_kv_blocks +
+                                       column.key_block) * arguments.query_words + of_head];
+      }
+      int sum = __popc(bits);
+      for (int step = 1; step < 32; step *= 2) {
+        const int before = __shfl_up_sync(~0u, sum, step);
+        if (lane >= step) sum += before;
+      }
+      int own = at + sum - __popc(bits);
+      for (; bits != 0; bits &= bits - 1, ++own) {
+        if (own < 0 || own >= item.count) continue;
+        to[own] = static_cast<std::uint32_t>(head << kHeadShift | of_head * 32 +
+                                                 __ffs(static_cast<int>(bits)) - 1);
+      }
+      at += __shfl_sync(~0u, sum, 31);
+    }
+  }
+
+  // --- Loading ---------------------------------------------------------------------------------
+  // Tells the group what comes, and starts the copies: keys and values, then the listed queries.
+  __device__ __forceinline__ void load(const ColumnItem& item) {
+    const Column column = column_of(arguments.forward, item.column);
+    send(column, item);
+    const std::uint32_t* const from = list();
+    const int first_head = column.kv_head * arguments.forward.heads_per_kv_head;
+    for (int i = 0; i < item.count; ++i) {
+      const int head = first_head + static_cast<int>(from[i] >> kHeadShift);
+      const int row = static_cast<int>(from[i] & ((1u << kHeadShift) - 1)) * kBlock;
+#pragma unroll 1
+      for (int part = 0; part < kBlock; part += kTileRows) {
+        load_tile(arguments.forward.q, arguments.minus_lse, row + part, head, column.batch);
+        load_tile(arguments.grad_out, arguments.delta, row + part, head, column.batch);
+      }
+    }
+  }
   __device__ __forceinline__ void send(const Column& column, const ColumnItem& item) {
     auto& s = storage();
     s.work_empty.wait(work_parity ^ 1);
@@ -86,7 +135,7 @@ struct KeyValueProducer {
     }
     s.work_full.arrive_and_expect(P::kHeldTiles * P::kTileBytes);
     const Arguments& a = arguments.forward;
-#pragma unroll
+#pragma unroll 1
     for (int i = 0; i < P::kWarpgroupsInGroup; ++i) {
       const int row = column.key_block * kBlock + i * kTileRows;
       hopper::load_rows(&shared.held[group][2 * i], a.k, s.work_full, row, column.kv_head,
@@ -101,84 +150,19 @@ struct KeyValueProducer {
     s.message.num_steps = -1;
     s.work_full.arrive();
   }
-
-  __device__ __forceinline__ void load(const CUtensorMap& map, const float* stats, int row,
-                                       int head, int batch) {
+  __device__ __forceinline__ void load_tile(const CUtensorMap& map, const float* stats, int row,
+                                            int head, int batch) {
     auto& s = storage();
     const int slot = ring.slot;
     s.empty[slot].wait(ring.parity ^ 1);
     s.first_row[slot] = row;
     s.full[slot].arrive_and_expect(P::kTileBytes + P::kStatBytes);
     hopper::load_rows(&shared.slot[group][slot], map, s.full[slot], row, head, batch);
-    const std::int64_t at = (static_cast<std::int64_t>(batch) * arguments.forward.num_q_heads +
-                             head) * arguments.padded_q_len + row;
+    const std::int64_t at =
+        static_cast<std::int64_t>(batch * arguments.forward.num_q_heads + head) *
+            arguments.padded_q_len + row;
     hopper::load_bytes(shared.stats[group][slot], stats + at, P::kStatBytes, s.full[slot]);
     ring.advance();
-  }
-  __device__ __forceinline__ void load_block(int q_block, int head, int batch) {
-    if (lane == 0) {
-#pragma unroll 1
-      for (int i = 0; i < P::kWarpgroupsInGroup; ++i) {
-        const int row = q_block * kBlock + i * kTileRows;
-        load(arguments.forward.q, arguments.minus_lse, row, head, batch);
-        load(arguments.grad_out, arguments.delta, row, head, batch);
-      }
-    }
-    if (next.steps < NextItem::kSteps) next.step(arguments, num_long, lane);
-  }
-
-  __device__ __forceinline__ void dense_item(const Column& column, const ColumnItem& item) {
-    const Arguments& a = arguments.forward;
-    const int first = first_query_block<kBlock>(a, column.key_block);
-    const int of_head = a.num_q_blocks - first;
-    int head = column.kv_head * a.heads_per_kv_head;
-    int from = item.first;
-    for (; of_head > 0 && from >= of_head; from -= of_head) ++head;
-    for (int i = 0; i < item.count; ++i) {
-      load_block(first + from, head, column.batch);
-      if (++from == of_head) {
-        from = 0;
-        ++head;
-      }
-    }
-  }
-
-  // The words of all heads of the key/value head in a row, 32 at a time, one a lane; their set bits are walked together, the
-  // first `item.first` of them passed over.
-  __device__ __forceinline__ void sparse_item(const Column& column, const ColumnItem& item) {
-    const Arguments& a = arguments.forward;
-    const int words = a.heads_per_kv_head * arguments.query_words;
-    const int first_head = column.kv_head * a.heads_per_kv_head;
-    const int mask_batch = a.mask_has_batch ? column.batch : 0;
-    int to_skip = item.first;
-    int left = item.count;
-    for (int first = 0; left > 0 && first < words; first += 32) {
-      std::uint32_t own = 0;
-      if (first + lane < words) {
-        const int head = first_head + (first + lane) / arguments.query_words;
-        const std::int64_t row =
-            static_cast<std::int64_t>(mask_batch * a.mask_heads + head / a.mask_heads_per_group) *
-                a.num_kv_blocks +
-            column.key_block;
-        own = arguments.kept_queries[row * arguments.query_words +
-                                     (first + lane) % arguments.query_words];
-      }
-      for (unsigned nonzero = __ballot_sync(~0u, own != 0); nonzero != 0 && left > 0;
-           nonzero &= nonzero - 1) {
-        const int from = __ffs(static_cast<int>(nonzero)) - 1;
-        std::uint32_t bits = __shfl_sync(~0u, own, from);
-        if (to_skip >= __popc(bits)) {
-          to_skip -= __popc(bits);
-          continue;
-        }
-        for (; to_skip > 0; --to_skip) bits &= bits - 1;
-        const int head = first_head + (first + from) / arguments.query_words;
-        const int q_block = (first + from) % arguments.query_words * 32;
-        for (; bits != 0 && left > 0; bits &= bits - 1, --left) {
-          load_block(q_block + __ffs(static_cast<int>(bits)) - 1, head, column.batch);
-        }
-      }
-    }
   }
 };
 

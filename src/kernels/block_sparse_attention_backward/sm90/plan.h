@@ -19,12 +19,9 @@ struct BackwardPlan {
   static constexpr int kWarpgroupsInGroup = kBlock / 64;
   static constexpr int kGroups = 2 / kWarpgroupsInGroup;
   static constexpr int kThreads = 384;
-  // What the producer does not need of 168 registers goes to the consumers.
-#ifdef PREGS
-  static constexpr int kProducerRegisters = PREGS, kConsumerRegisters = (504 - PREGS) / 2;
-#else
-  static constexpr int kProducerRegisters = 24, kConsumerRegisters = 240;
-#endif
+  // Of 168 registers a thread at the start. The accumulators and operands of keys and values take 208 in the consumers.
+  static constexpr int kKeyValueProducerRegisters = 24, kKeyValueConsumerRegisters = 240;
+  static constexpr int kQueryProducerRegisters = 40, kQueryConsumerRegisters = 232;
 
   static constexpr int kTileBytes = 64 * kHeadDim * 2;
   static constexpr int kStatBytes = 64 * 4;
