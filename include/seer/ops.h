@@ -27,7 +27,8 @@
 //               131,072 tokens. The tensor memory accelerator reads addresses and strides (where a dimension is longer
 //               than 1) that are multiples of 16 bytes; a q, k or v with others, or expanded by a stride of 0, is copied
 //               first. So is q where scale is 0 or negative
-//   gradients   none yet: backward through an operator raises
+//   gradients   block_sparse_attention: of q, k and v, through out and lse. Backward through another operator, and a
+//               second derivative, raise
 //   errors      c10::Error that names the argument, its value and what is accepted
 #pragma once
 
@@ -50,6 +51,21 @@ namespace seer {
 // are never read.
 std::tuple<at::Tensor, at::Tensor> block_sparse_attention(
     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+    const std::optional<at::Tensor>& block_mask, std::int64_t block_size = 64,
+    bool is_causal = true, std::optional<double> scale = std::nullopt);
+
+// The gradients of q, k and v, which autograd takes from here:
+//   grad_out  like out; a gradient whose last dimension is not contiguous, such as an expanded one, is copied first
+//   grad_lse  like lse; absent: zeros
+//   out, lse  what block_sparse_attention returned for the other arguments; or the out and lse of a larger attention, of
+//             which these keys are a part: then the gradients are this part's
+// Returns (grad_q, grad_k, grad_v), each with the dtype of q, k and v, in the memory layout of its tensor where that is
+// non-overlapping and dense (else contiguous). Gradients of keys and values are summed over the query heads that read
+// them. A query that sees no key, and a key that no query sees, get zeros. Blocks that are not kept are never read. The
+// same bits on every run, and on the CPU for every number of threads.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> block_sparse_attention_backward(
+    const at::Tensor& grad_out, const std::optional<at::Tensor>& grad_lse, const at::Tensor& q,
+    const at::Tensor& k, const at::Tensor& v, const at::Tensor& out, const at::Tensor& lse,
     const std::optional<at::Tensor>& block_mask, std::int64_t block_size = 64,
     bool is_causal = true, std::optional<double> scale = std::nullopt);
 

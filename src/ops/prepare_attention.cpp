@@ -115,7 +115,29 @@ void check_block_mask(const at::Tensor& block_mask, const at::Tensor& q, const a
                   "), got ", block_mask.sym_size(3), " (sizes ", block_mask.sym_sizes(), ")");
 }
 
-void check(const AttentionArguments& arguments) {
+c10::DispatchKeySet dispatch_key(const at::TensorOptions& options) {
+  return c10::DispatchKeySet(options.computeDispatchKey());
+}
+
+at::Tensor allocate_contiguous(c10::SymIntArrayRef sizes, const at::TensorOptions& options,
+                               c10::Allocator* allocator) {
+  if (allocator == nullptr) return at::empty_symint(sizes, options);
+  return at::detail::empty_generic(C10_AS_INTARRAYREF_SLOW(sizes), allocator, dispatch_key(options),
+                                   options.dtype().toScalarType(), std::nullopt);
+}
+
+void set_block_mask(const at::Tensor& block_mask, AttentionParams& params) {
+  params.block_mask = reinterpret_cast<const std::uint8_t*>(block_mask.const_data_ptr<bool>());
+  params.mask_strides = attention_strides(block_mask);
+  if (block_mask.size(0) == 1) params.mask_strides.batch = 0;
+  if (block_mask.size(1) == 1) params.mask_strides.head = 0;
+  const std::int64_t mask_heads = std::max<std::int64_t>(block_mask.size(1), 1);
+  params.mask_heads_per_group = std::max<std::int64_t>(params.num_q_heads / mask_heads, 1);
+}
+
+}  // namespace
+
+void check_attention(const AttentionArguments& arguments) {
   const auto& [q, k, v, block_mask, block_size, is_causal, scale, wants_block_map] = arguments;
   TORCH_CHECK(std::find(kBlockSizes.begin(), kBlockSizes.end(), block_size) != kBlockSizes.end(),
               "block_size: expected 16, 32, 64 or 128, got ", block_size);
@@ -145,49 +167,27 @@ void check(const AttentionArguments& arguments) {
   if (block_mask != nullptr) check_block_mask(*block_mask, q, k, block_size);
 }
 
-c10::DispatchKeySet dispatch_key(const at::TensorOptions& options) {
-  return c10::DispatchKeySet(options.computeDispatchKey());
-}
-
-at::Tensor allocate_contiguous(c10::SymIntArrayRef sizes, const at::TensorOptions& options,
-                               c10::Allocator* allocator) {
-  if (allocator == nullptr) return at::empty_symint(sizes, options);
-  return at::detail::empty_generic(C10_AS_INTARRAYREF_SLOW(sizes), allocator, dispatch_key(options),
-                                   options.dtype().toScalarType(), std::nullopt);
-}
-
-at::Tensor allocate_out(const at::Tensor& q, c10::Allocator* allocator) {
-  if (!q.is_non_overlapping_and_dense())
-    return allocate_contiguous(q.sym_sizes(), q.options(), allocator);
+at::Tensor allocate_like(const at::Tensor& tensor, c10::Allocator* allocator) {
+  if (!tensor.is_non_overlapping_and_dense())
+    return allocate_contiguous(tensor.sym_sizes(), tensor.options(), allocator);
   if (allocator == nullptr)
-    return at::empty_strided_symint(q.sym_sizes(), q.sym_strides(), q.options());
-  return at::detail::empty_strided_generic(q.sizes(), q.strides(), allocator,
-                                           dispatch_key(q.options()), q.scalar_type());
+    return at::empty_strided_symint(tensor.sym_sizes(), tensor.sym_strides(), tensor.options());
+  return at::detail::empty_strided_generic(tensor.sizes(), tensor.strides(), allocator,
+                                           dispatch_key(tensor.options()), tensor.scalar_type());
 }
 
-Strides strides_of(const at::Tensor& tensor) {
+Strides attention_strides(const at::Tensor& tensor) {
   return {.batch = tensor.stride(0), .head = tensor.stride(1), .row = tensor.stride(2)};
 }
 
-void set_block_mask(const at::Tensor& block_mask, AttentionParams& params) {
-  params.block_mask = reinterpret_cast<const std::uint8_t*>(block_mask.const_data_ptr<bool>());
-  params.mask_strides = strides_of(block_mask);
-  if (block_mask.size(0) == 1) params.mask_strides.batch = 0;
-  if (block_mask.size(1) == 1) params.mask_strides.head = 0;
-  const std::int64_t mask_heads = std::max<std::int64_t>(block_mask.size(1), 1);
-  params.mask_heads_per_group = std::max<std::int64_t>(params.num_q_heads / mask_heads, 1);
-}
-
-}  // namespace
-
 AttentionOutputs prepare_attention(const AttentionArguments& arguments, c10::Allocator* allocator) {
-  check(arguments);
+  check_attention(arguments);
   const at::Tensor& q = arguments.q;
   const at::TensorOptions float32 = q.options().dtype(at::kFloat);
   const c10::SymInt block_size = arguments.block_size;
 
   AttentionOutputs outputs;
-  outputs.out = allocate_out(q, allocator);
+  outputs.out = allocate_like(q, allocator);
   outputs.lse = at::empty_symint({q.sym_size(0), q.sym_size(1), q.sym_size(2)}, float32);
   if (arguments.wants_block_map) {
     const std::array<c10::SymInt, 4> sizes = {q.sym_size(0), q.sym_size(1),
@@ -202,19 +202,15 @@ double attention_scale(const AttentionArguments& arguments) {
   return arguments.scale.value_or(1.0 / std::sqrt(static_cast<double>(arguments.q.size(3))));
 }
 
-AttentionParams attention_params(const AttentionArguments& arguments,
-                                 const AttentionOutputs& outputs) {
+AttentionParams attention_input_params(const AttentionArguments& arguments) {
   const auto& [q, k, v, block_mask, block_size, is_causal, scale, wants_block_map] = arguments;
   AttentionParams params;
   params.q = q.const_data_ptr();
   params.k = k.const_data_ptr();
   params.v = v.const_data_ptr();
-  params.out = outputs.out.mutable_data_ptr();
-  params.lse = outputs.lse.mutable_data_ptr<float>();
-  params.q_strides = strides_of(q);
-  params.k_strides = strides_of(k);
-  params.v_strides = strides_of(v);
-  params.out_strides = strides_of(outputs.out);
+  params.q_strides = attention_strides(q);
+  params.k_strides = attention_strides(k);
+  params.v_strides = attention_strides(v);
   params.element = element_of(q, "q");
 
   params.batch = q.size(0);
@@ -228,7 +224,17 @@ AttentionParams attention_params(const AttentionArguments& arguments,
   params.scale = attention_scale(arguments);
 
   if (block_mask != nullptr) set_block_mask(*block_mask, params);
-  if (wants_block_map) params.block_map = outputs.block_map.mutable_data_ptr<float>();
+  return params;
+}
+
+AttentionParams attention_params(const AttentionArguments& arguments,
+                                 const AttentionOutputs& outputs) {
+  AttentionParams params = attention_input_params(arguments);
+  params.out = outputs.out.mutable_data_ptr();
+  params.lse = outputs.lse.mutable_data_ptr<float>();
+  params.out_strides = attention_strides(outputs.out);
+  if (arguments.wants_block_map)
+    params.block_map = outputs.block_map.mutable_data_ptr<float>();
   return params;
 }
 

@@ -35,8 +35,21 @@ struct AttentionOutputs {
 AttentionOutputs prepare_attention(const AttentionArguments& arguments,
                                    c10::Allocator* allocator = nullptr);
 
+// The checks alone.
+void check_attention(const AttentionArguments& arguments);
+
+// Memory for a result like `tensor`: its sizes, dtype and device, and its layout where that is non-overlapping and dense
+// (else contiguous). Not filled.
+at::Tensor allocate_like(const at::Tensor& tensor, c10::Allocator* allocator);
+
 // What multiplies q.k, with the default filled in.
 double attention_scale(const AttentionArguments& arguments);
+
+// Of a [batch, heads, length, head_dim] tensor.
+Strides attention_strides(const at::Tensor& tensor);
+
+// The kernel's view of checked arguments, without outputs.
+AttentionParams attention_input_params(const AttentionArguments& arguments);
 
 // The kernel's view of checked arguments and their outputs, which must outlive it.
 AttentionParams attention_params(const AttentionArguments& arguments,

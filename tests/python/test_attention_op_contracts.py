@@ -150,7 +150,7 @@ def test_unknown_instruction_set_is_refused(name, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES[1:])  # of the first there is one: test_attention_backward.py
 def test_backward_raises(name, dtype):
     tensors = inputs(70, 70, dtype)
     op, arguments = calls(*tensors, dense_mask(70, 70))[name]

@@ -1,5 +1,5 @@
-// The inner product of both attention matmuls: a small block of rows times a panel of query
-// columns, held in registers.
+// The inner product of attention's matmuls, forward and backward: a small block of rows times a panel
+// of columns, held in registers.
 #if defined(SEER_PANEL_PRODUCT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef SEER_PANEL_PRODUCT_INL_H_
 #undef SEER_PANEL_PRODUCT_INL_H_
@@ -45,11 +45,12 @@ struct Accumulators {
 // acc[row][column] += sum over steps of a(row, step) * panel[step][column].
 //   a      32-bit units at a + row * a_row_bytes + step * a_step_bytes; kRowsAdjacent says that
 //          a_row_bytes is 4
-//   panel  [steps][kPanelWidth] 32-bit units, vector-aligned
+//   panel  [steps][panel_stride] 32-bit units, of which kPanelWidth are read; vector-aligned
 template <class Dot, int kRows, bool kRowsAdjacent>
 HWY_INLINE void PanelProduct(const std::uint8_t* HWY_RESTRICT a, std::ptrdiff_t a_row_bytes,
                              std::ptrdiff_t a_step_bytes, const float* HWY_RESTRICT panel,
-                             std::int64_t steps, Accumulators<kRows>& acc) {
+                             std::int64_t steps, Accumulators<kRows>& acc,
+                             std::ptrdiff_t panel_stride = kPanelWidth) {
   const F32 d;
   // Three rows a base pointer: base, base + stride, base + 2 * stride are all x86 addresses, so
   // twelve rows need four pointers and one stride instead of twelve pointers.
@@ -59,7 +60,7 @@ HWY_INLINE void PanelProduct(const std::uint8_t* HWY_RESTRICT a, std::ptrdiff_t 
   for (std::int64_t step = 0; step < steps; ++step) {
     const V32 p0 = hn::Load(d, panel);
     const V32 p1 = hn::Load(d, panel + kLanes);
-    panel += kPanelWidth;
+    panel += panel_stride;
 #pragma GCC unroll 16
     for (int row = 0; row < kRows; ++row) {
       std::int32_t unit;

@@ -1,78 +1,33 @@
 // The CPU kernels of the three attention operators: one kernel call, spread over LibTorch's
 // threads.
 #include <ATen/Parallel.h>
-#include <ATen/ops/empty.h>
-#include <c10/core/alignment.h>
 #include <torch/library.h>
 
-#include <algorithm>
-#include <atomic>
-#include <cstddef>
 #include <numeric>
 #include <span>
-#include <stdexcept>
 
 #include "base/ceil_div.h"
 #include "kernels/block_sparse_attention/cpu.h"
 #include "kernels/block_sparse_attention/reference.h"
 #include "ops/cpu/output_allocator.h"
+#include "ops/cpu/tiles.h"
 #include "ops/prepare_attention.h"
 
 namespace seer {
 namespace {
 
-constexpr std::size_t kScratchAlignment = 64;  // bytes
-static_assert(c10::gAlignment >= kScratchAlignment, "at::empty must align the kernels' scratch");
-
-// Calls compute(tile, worker) once for each tile, from `num_workers` threads. Tiles are handed out
-// in order, one at a time: their cost varies, and which thread computes one changes nothing.
-template <typename Compute>
-void for_each_tile(std::int64_t num_tiles, std::int64_t num_workers, const Compute& compute) {
-  std::atomic<std::int64_t> next_tile = 0;
-  at::parallel_for(0, num_workers, 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t worker = begin; worker < end; ++worker) {
-      for (;;) {
-        const std::int64_t tile = next_tile.fetch_add(1, std::memory_order_relaxed);
-        if (tile >= num_tiles) break;
-        compute(tile, worker);
-      }
-    }
-  });
-}
-
-std::int64_t workers_for(std::int64_t num_tiles) {
-  return std::min<std::int64_t>(at::get_num_threads(), num_tiles);
-}
-
 void run_reference(const AttentionParams& params) {
   const std::int64_t num_tiles =
       params.batch * params.num_q_heads * ceil_div(params.q_len, params.block_size);
-  for_each_tile(num_tiles, workers_for(num_tiles), [&](std::int64_t tile, std::int64_t) {
+  for_each_tile(num_tiles, 0, [&](std::int64_t tile, void*) {
     attention_reference(params, tile, tile + 1);
   });
 }
 
-CpuIsa checked_cpu_isa() {
-  try {
-    return cpu_isa();
-  } catch (const std::invalid_argument& error) {
-    TORCH_CHECK(false, error.what());
-  }
-}
-
 void run_kernel(const AttentionParams& params) {
   const CpuIsa isa = checked_cpu_isa();
-  const std::int64_t num_tiles = attention_num_tiles(params, isa);
-  const std::int64_t num_workers = workers_for(num_tiles);
-  // Rounded up, so that every worker's part starts aligned.
-  const std::size_t bytes_per_worker =
-      ceil_div(attention_scratch_bytes(params, isa), kScratchAlignment) * kScratchAlignment;
-  const at::Tensor scratch =
-      at::empty({num_workers * static_cast<std::int64_t>(bytes_per_worker)}, at::kByte);
-  auto* const first_scratch = scratch.mutable_data_ptr<std::uint8_t>();
-  for_each_tile(num_tiles, num_workers, [&](std::int64_t tile, std::int64_t worker) {
-    attention_tile(params, isa, tile, first_scratch + worker * bytes_per_worker);
-  });
+  for_each_tile(attention_num_tiles(params, isa), attention_scratch_bytes(params, isa),
+                [&](std::int64_t tile, void* scratch) { attention_tile(params, isa, tile, scratch); });
 }
 
 AttentionOutputs attention_cpu(const AttentionArguments& arguments) {
