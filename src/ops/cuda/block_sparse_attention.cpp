@@ -7,27 +7,11 @@
 
 #include "kernels/block_sparse_attention/cuda.h"
 #include "ops/cuda/device_call.h"
+#include "ops/cuda/readable_by_tma.h"
 #include "ops/prepare_attention.h"
 
 namespace seer {
 namespace {
-
-// The Tensor Memory Accelerator reads rows whose addresses are multiples of 16 bytes, which is 8 elements. A stride of 0
-// (an expanded tensor) is none that it takes.
-constexpr std::int64_t kAlignedElements = 8;
-
-bool is_readable_by_tma(const at::Tensor& tensor) {
-  if (reinterpret_cast<std::uintptr_t>(tensor.const_data_ptr()) % 16 != 0) return false;
-  for (std::int64_t dim = 0; dim < 3; ++dim) {
-    const std::int64_t stride = tensor.stride(dim);
-    if (tensor.size(dim) > 1 && (stride == 0 || stride % kAlignedElements != 0)) return false;
-  }
-  return true;
-}
-
-at::Tensor readable_by_tma(const at::Tensor& tensor) {
-  return is_readable_by_tma(tensor) ? tensor : tensor.clone(at::MemoryFormat::Contiguous);
-}
 
 // q and the scale as the kernel wants them: above 0. It looks for the largest q.k before it multiplies, so the sign goes
 // into q, exactly; and 0 times the -infinity of a hidden key would be NaN.
