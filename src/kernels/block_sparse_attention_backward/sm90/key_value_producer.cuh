@@ -32,8 +32,12 @@ struct KeyValueProducer {
       if (position >= num_long + arguments.num_columns) break;
       const ColumnItem item = position < num_long ? arguments.items[position]
                                                   : arguments.column_items[position - num_long];
+#ifdef LATE
+      if (item.column < 0) { position = take(); continue; }
+#else
       position = take();  // answered while this item is loaded
       if (item.column < 0) continue;
+#endif
       if (arguments.kept_queries == nullptr) {
         list_all(item);
       } else {
@@ -42,6 +46,9 @@ struct KeyValueProducer {
       __syncwarp();
       if (lane == 0) load(item);
       __syncwarp();
+#ifdef LATE
+      position = take();
+#endif
     }
     if (lane == 0) finish();
   }

@@ -15,6 +15,9 @@ struct QueryConsumer : BackwardConsumer<T, kHeadDim, QueryStorage<kBlock, kHeadD
   using Base::kOutputs;
   static constexpr int kParts = kHeadDim / 16;
   using Operand = std::uint32_t[kParts][4];  // 64 rows as wgmma takes its left operand
+  // In this instance ptxas 13.0 lets `ds` have the registers of `grad_out`, which the next step still reads. It does not where
+  // the product reads registers that are made in the step.
+  static constexpr bool kCopiesOperand = kBlock == 64 && kHeadDim == 64;
 
   __device__ __forceinline__ void run() {
     std::uint32_t parity = 0;
@@ -53,6 +56,17 @@ struct QueryConsumer : BackwardConsumer<T, kHeadDim, QueryStorage<kBlock, kHeadD
       }
       this->release(ring);
       ring.advance();
+    }
+  }
+
+  static __device__ __forceinline__ void exclusive_or(Operand& to, const Operand& from,
+                                                      std::uint32_t bits) {
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        asm volatile("xor.b32 %0, %1, %2;" : "=r"(to[part][i]) : "r"(from[part][i]), "r"(bits));
+      }
     }
   }
 
@@ -119,6 +133,7 @@ struct QueryConsumer : BackwardConsumer<T, kHeadDim, QueryStorage<kBlock, kHeadD
     take_rows(q, minus_lse);
     take_rows(grad_out, delta);
 
+    const auto zero = static_cast<std::uint32_t>(arguments.num_columns >> 31);
     Ring previous_keys = ring;
     for (int i = 0; i < work.num_steps; ++i) {
       const Ring keys = ring;
@@ -131,7 +146,13 @@ struct QueryConsumer : BackwardConsumer<T, kHeadDim, QueryStorage<kBlock, kHeadD
       hopper::pin(ds);
       if (i > 0) this->release(previous_keys);
       this->wait_full(values);
-      start_scores(dp, grad_out, values);
+      if constexpr (kCopiesOperand) {
+        Operand copy;
+        exclusive_or(copy, grad_out, zero);
+        start_scores(dp, copy, values);
+      } else {
+        start_scores(dp, grad_out, values);
+      }
       const int first_key = this->row_of(keys);
       hopper::wgmma_wait<1>();
       hopper::pin(scores);
