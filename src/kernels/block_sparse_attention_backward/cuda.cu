@@ -82,14 +82,10 @@ sm90::BackwardArguments arguments_of(const AttentionBackwardParams& params) {
   };
   sm90::BackwardArguments b = {};
   sm90::Arguments& a = b.forward;
-  if (forward.q_len > 0) {
-    a.q = map(forward.q, forward.num_q_heads, forward.q_len, forward.q_strides);
-    b.grad_out = map(params.grad_out, forward.num_q_heads, forward.q_len, params.grad_out_strides);
-  }
-  if (forward.kv_len > 0) {
-    a.k = map(forward.k, forward.num_kv_heads, forward.kv_len, forward.k_strides);
-    a.v = map(forward.v, forward.num_kv_heads, forward.kv_len, forward.v_strides);
-  }
+  a.q = map(forward.q, forward.num_q_heads, forward.q_len, forward.q_strides);
+  a.k = map(forward.k, forward.num_kv_heads, forward.kv_len, forward.k_strides);
+  a.v = map(forward.v, forward.num_kv_heads, forward.kv_len, forward.v_strides);
+  b.grad_out = map(params.grad_out, forward.num_q_heads, forward.q_len, params.grad_out_strides);
   a.batch = narrow(forward.batch);
   a.num_q_heads = narrow(forward.num_q_heads);
   a.num_kv_heads = narrow(forward.num_kv_heads);
@@ -126,7 +122,6 @@ std::size_t attention_backward_cuda_workspace_bytes(const AttentionBackwardParam
 void attention_backward_cuda(const AttentionBackwardParams& params, void* workspace,
                              CUstream_st* stream) {
   const AttentionParams& forward = params.forward;
-  if (forward.batch * forward.num_q_heads * (forward.q_len + forward.kv_len) == 0) return;
   const int num_multiprocessors = multiprocessors();
   const int block = block_of(forward);
   const int slots = slots_of(forward, num_multiprocessors);
@@ -144,9 +139,8 @@ void attention_backward_cuda(const AttentionBackwardParams& params, void* worksp
   sm90::RowStats stats = {.padded_q_len = b.padded_q_len};
   b.minus_lse = at(parts.minus_lse, stats.minus_lse);
   b.delta = at(parts.delta, stats.delta);
-  if (forward.q_len > 0) sm90::make_row_stats(params, stats, stream);
 
-  if (forward.block_mask != nullptr && forward.kv_len > 0 && forward.q_len > 0) {
+  if (forward.block_mask != nullptr) {
     sm90::BlockLists lists = {.next_tile = a.next_tile};
     a.kept = at(parts.kept, lists.kept);
     a.kept_count = at(parts.kept_count, lists.kept_count);
@@ -165,6 +159,7 @@ void attention_backward_cuda(const AttentionBackwardParams& params, void* worksp
   b.column_items = at(parts.column_items, columns.column_items);
   b.split_columns = at(parts.split_columns, columns.split_columns);
   sm90::make_columns(forward, block, slots, columns, stream);
+  sm90::make_row_stats(params, stats, stream);
   if (a.kept != nullptr) b.kept_queries = columns.kept_queries;
   b.query_words = ceil_div(a.num_q_blocks, 32);
   b.num_columns = limits.columns;

@@ -19,7 +19,8 @@ std::size_t attention_backward_cuda_workspace_bytes(const AttentionBackwardParam
 //   q, k, v, out, grad_out   16-byte aligned, strides multiples of 8 elements where a dimension is longer than 1
 //   grad_q, grad_k, grad_v   the same; none of the inputs
 //   scale       any; the one that lse was computed with
-//   sizes       batch * num_q_heads * query blocks below 2^31, batch * num_q_heads at most 65,535
+//   sizes       none is 0: without a query or a key there is nothing but zeros. batch * num_q_heads * query blocks below
+//               2^31, query heads of a key/value head below 2^12
 //   workspace   256-byte aligned, attention_backward_cuda_workspace_bytes() long, untouched until the work is done
 // The same bits on every run. Throws std::runtime_error where the driver or a launch fails.
 void attention_backward_cuda(const AttentionBackwardParams& params, void* workspace,

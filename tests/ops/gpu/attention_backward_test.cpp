@@ -20,7 +20,7 @@ struct BackwardCase {
   std::string name;
   std::int64_t batch = 1, num_q_heads = 2, num_kv_heads = 1, q_len = 128, kv_len = 128;
   bool is_causal = true;
-  std::optional<double> density;  // of the mask; absent: none
+  std::optional<double> density = std::nullopt;  // of the mask; absent: none
   std::int64_t mask_heads = 0;    // 0: one for each query head
   bool mask_has_batch = true;
   bool length_major = false;  // [batch, length, heads, head_dim] in memory
@@ -220,8 +220,12 @@ TEST_P(GpuAttentionBackward, AgreesWithFloat64AndGivesTheSameBitsTwice) {
   for (std::size_t i = 0; i < 3; ++i) EXPECT_TRUE(at::equal(actual[i], again[i]));
 }
 
+std::string test_name(const testing::TestParamInfo<BackwardCase>& info) {
+  return info.param.name;
+}
+
 INSTANTIATE_TEST_SUITE_P(Shapes, GpuAttentionBackward, testing::ValuesIn(backward_cases()),
-                         [](const auto& info) { return info.param.name; });
+                         test_name);
 
 class GpuAttentionGradients : public GpuTest {
  protected:

@@ -6,6 +6,7 @@
 
 #include "base/ceil_div.h"
 #include "kernels/device/check.cuh"
+#include "kernels/hopper/dependent_launch.cuh"
 
 namespace seer::sm90 {
 namespace {
@@ -32,13 +33,17 @@ struct ColumnArguments {
 // One warp for 32 query blocks by 32 key blocks of a mask head: a lane gathers a key block's word.
 __global__ void __launch_bounds__(256)
     transpose_mask(const ColumnArguments a, std::uint32_t* kept_queries) {
+  hopper::let_dependents_start();
   const int lane = threadIdx.x % 32;
   const int groups = (a.num_kv_blocks + 31) / 32;
   const int warp = blockIdx.x * 8 + threadIdx.x / 32;
   const int key_block = warp % groups * 32 + lane;
   const int word = warp / groups % a.query_words;
   const int row = warp / groups / a.query_words;  // of batch and mask head
-  if (row >= a.mask_batch * a.mask_heads) return;
+  if (row >= a.mask_batch * a.mask_heads) {
+    hopper::wait_for_predecessor();
+    return;
+  }
   const std::uint8_t* const bytes = a.mask + row / a.mask_heads * a.batch_stride +
                                     row % a.mask_heads * a.head_stride;
   std::uint32_t bits = 0;
@@ -53,11 +58,14 @@ __global__ void __launch_bounds__(256)
     kept_queries[(static_cast<std::int64_t>(row) * a.num_kv_blocks + key_block) * a.query_words +
                  word] = bits;
   }
+  hopper::wait_for_predecessor();  // so that what follows this kernel also follows the one before it
 }
 
 // One warp a column.
 __global__ void __launch_bounds__(256) count_columns(const ColumnArguments a, ColumnBuffers to) {
   __shared__ unsigned long long of_warp[8];
+  hopper::let_dependents_start();
+  hopper::wait_for_predecessor();
   const int lane = threadIdx.x % 32;
   const int id = blockIdx.x * 8 + threadIdx.x / 32;
   int count = 0;
@@ -137,6 +145,8 @@ __global__ void __launch_bounds__(kThreads)
     order_columns(const ColumnArguments a, ColumnBuffers to) {
   __shared__ int place[kBuckets];
   __shared__ int num_partials, num_split;
+  hopper::let_dependents_start();
+  hopper::wait_for_predecessor();
   const int thread = threadIdx.x;
   const Cut cut(a, *to.counters);
   const bool sorts_long = blockIdx.x == gridDim.x - 1;
@@ -203,7 +213,6 @@ void make_columns(const AttentionParams& params, int block, int slots,
                   const ColumnBuffers& buffers, CUstream_st* stream) {
   const auto narrow = [](std::int64_t value) { return static_cast<int>(value); };
   const ColumnLimits limits(params, block, slots);
-  if (limits.columns == 0) return;
   ColumnArguments a = {};
   a.mask = params.block_mask;
   a.batch_stride = params.mask_strides.batch;
@@ -225,18 +234,22 @@ void make_columns(const AttentionParams& params, int block, int slots,
   a.columns = limits.columns;
   a.slots = slots;
 
-  if (a.mask != nullptr && a.query_words > 0) {
+  const int count_blocks = ceil_div(a.columns, 8);
+  if (a.mask == nullptr) {
+    // The first kernel of a backward starts when all before it has ended.
+    count_columns<<<static_cast<unsigned>(count_blocks), 256, 0, stream>>>(a, buffers);
+    check_launch("count_columns");
+  } else {
     const std::int64_t warps = std::int64_t{a.mask_batch} * a.mask_heads * a.query_words *
                                ceil_div(a.num_kv_blocks, 32);
-    transpose_mask<<<static_cast<unsigned>(ceil_div<std::int64_t>(warps, 8)), 256, 0, stream>>>(
-        a, buffers.kept_queries);
-    check_launch("transpose_mask");
+    hopper::launch_dependent("transpose_mask", &transpose_mask,
+                             static_cast<int>(ceil_div<std::int64_t>(warps, 8)), 256, 0, stream, a,
+                             buffers.kept_queries);
+    hopper::launch_dependent("count_columns", &count_columns, count_blocks, 256, 0, stream, a,
+                             buffers);
   }
-  count_columns<<<static_cast<unsigned>(ceil_div(a.columns, 8)), 256, 0, stream>>>(a, buffers);
-  check_launch("count_columns");
-  order_columns<<<static_cast<unsigned>(a.columns / a.num_kv_blocks + 1), kThreads, 0, stream>>>(
-      a, buffers);
-  check_launch("order_columns");
+  hopper::launch_dependent("order_columns", &order_columns, a.columns / a.num_kv_blocks + 1,
+                           kThreads, 0, stream, a, buffers);
 }
 
 }  // namespace seer::sm90

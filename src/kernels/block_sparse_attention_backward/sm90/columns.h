@@ -31,7 +31,7 @@ struct ColumnBuffers {
   ColumnCounters* counters;     // zeros
 };
 
-// Enqueues on `stream`. `block` is the size of the blocks of work: the mask's, or what dense attention is cut into.
+// Enqueues on `stream`; with a mask, behind a kernel that lets dependents start (block_lists.h). `block` is the size of the blocks of work: the mask's, or what dense attention is cut into.
 // Columns of one key/value head come together, the longest first. The order, and where partial sums go, may differ from run to
 // run; the items are the same.
 void make_columns(const AttentionParams& params, int block, int slots,

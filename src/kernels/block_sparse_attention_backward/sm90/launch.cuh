@@ -26,16 +26,12 @@ void launch_attention_backward(const BackwardArguments& arguments, const Backwar
   static_assert(kElement == Element::kBFloat16 || kElement == Element::kFloat16);
   using T = std::conditional_t<kElement == Element::kBFloat16, __nv_bfloat16, __half>;
   constexpr int kThreads = BackwardPlan<kBlock, kHeadDim>::kThreads;
-  if (grids.key_value_blocks > 0) {
-    launch_persistent<KeyValueStorage<kBlock, kHeadDim>>(
-        "key_value_gradients_kernel", &key_value_gradients_kernel<T, kBlock, kHeadDim>,
-        grids.key_value_blocks, kThreads, arguments, stream);
-  }
-  if (grids.query_blocks > 0) {
-    launch_persistent<QueryStorage<kBlock, kHeadDim>>(
-        "query_gradients_kernel", &query_gradients_kernel<T, kBlock, kHeadDim>,
-        grids.query_blocks, kThreads, arguments, stream);
-  }
+  launch_persistent<KeyValueStorage<kBlock, kHeadDim>>(
+      "key_value_gradients_kernel", &key_value_gradients_kernel<T, kBlock, kHeadDim>,
+      grids.key_value_blocks, kThreads, arguments, stream);
+  launch_persistent<QueryStorage<kBlock, kHeadDim>>(
+      "query_gradients_kernel", &query_gradients_kernel<T, kBlock, kHeadDim>, grids.query_blocks,
+      kThreads, arguments, stream);
   if (grids.split_columns > 0) {
     const dim3 grid(static_cast<unsigned>(grids.split_columns * kBlock / 64), 2);
     add_partials_kernel<T, kBlock, kHeadDim><<<grid, 128, 0, stream>>>(arguments);

@@ -9,10 +9,10 @@ namespace seer::sm90 {
 
 struct BackwardArguments;
 
-// Of grids, at most one thread block for each multiprocessor is of use. Zero: there is nothing of the kind.
+// Thread blocks; at most one for each multiprocessor is of use.
 struct BackwardGrids {
   int key_value_blocks, query_blocks;
-  int split_columns;  // at most so many
+  int split_columns;  // at most so many; 0: none
 };
 
 template <Element kElement, int kBlock, int kHeadDim>

@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "base/ceil_div.h"
-#include "kernels/device/check.cuh"
 #include "kernels/hopper/dependent_launch.cuh"
 
 namespace seer::sm90 {
@@ -49,15 +48,18 @@ __device__ float dot(const uint4& a, const uint4& b) {
   return sum;
 }
 
-// kHeadDim / 8 threads a row. Grid: x the rows of a head, y the heads of all batches.
+// kHeadDim / 8 threads a row; a head's thread blocks one after the other. Reads nothing of what the kernel before it writes.
 template <typename T, int kHeadDim>
 __global__ void __launch_bounds__(kThreads)
     row_stats_kernel(const StatsArguments a, const RowStats stats) {
   constexpr int kThreadsOfRow = kHeadDim / 8;
   constexpr int kStep = kThreads / kThreadsOfRow;
-  const int batch = blockIdx.y / a.num_q_heads, head = blockIdx.y % a.num_q_heads;
+  hopper::let_dependents_start();
+  const int blocks_of_head = (stats.padded_q_len + kStep * kRowsInFlight - 1) / (kStep * kRowsInFlight);
+  const std::int64_t id = blockIdx.x / blocks_of_head;
+  const std::int64_t batch = id / a.num_q_heads, head = id % a.num_q_heads;
   const int part = threadIdx.x % kThreadsOfRow;
-  const int first = blockIdx.x * kStep * kRowsInFlight + threadIdx.x / kThreadsOfRow;
+  const int first = blockIdx.x % blocks_of_head * kStep * kRowsInFlight + threadIdx.x / kThreadsOfRow;
   const T* const out = static_cast<const T*>(a.out) + batch * a.out_strides.batch +
                        head * a.out_strides.head + part * 8;
   const T* const grad = static_cast<const T*>(a.grad_out) + batch * a.grad_out_strides.batch +
@@ -81,7 +83,7 @@ __global__ void __launch_bounds__(kThreads)
     if (part != 0 || row >= stats.padded_q_len) continue;
     float minus_lse = -INFINITY, delta = 0;
     if (row < a.q_len) {
-      const std::int64_t at = static_cast<std::int64_t>(blockIdx.y) * a.q_len + row;
+      const std::int64_t at = id * a.q_len + row;
       const float lse = a.lse[at];
       if (lse != -INFINITY) {
         constexpr float kLog2E = 1.44269504088896341f;
@@ -89,20 +91,20 @@ __global__ void __launch_bounds__(kThreads)
         delta = a.grad_lse == nullptr ? sum : sum - a.grad_lse[at];
       }
     }
-    const std::int64_t to = static_cast<std::int64_t>(blockIdx.y) * stats.padded_q_len + row;
+    const std::int64_t to = id * stats.padded_q_len + row;
     stats.minus_lse[to] = minus_lse;
     stats.delta[to] = delta;
   }
+  hopper::wait_for_predecessor();  // so that what follows this kernel also follows the one before it
 }
 
 template <typename T, int kHeadDim>
 void launch(const StatsArguments& arguments, const RowStats& stats, int heads,
             CUstream_st* stream) {
   constexpr int kRows = kThreads / (kHeadDim / 8) * kRowsInFlight;
-  const dim3 grid(static_cast<unsigned>(ceil_div(stats.padded_q_len, kRows)),
-                  static_cast<unsigned>(heads));
-  row_stats_kernel<T, kHeadDim><<<grid, kThreads, 0, stream>>>(arguments, stats);
-  check_launch("row_stats_kernel");
+  hopper::launch_dependent("row_stats_kernel", &row_stats_kernel<T, kHeadDim>,
+                           heads * ceil_div(stats.padded_q_len, kRows), kThreads, 0, stream,
+                           arguments, stats);
 }
 
 }  // namespace

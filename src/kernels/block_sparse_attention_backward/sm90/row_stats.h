@@ -13,7 +13,7 @@ struct RowStats {
   int padded_q_len;
 };
 
-// Enqueues on `stream` the one pass over out and grad_out.
+// Enqueues on `stream` the one pass over out and grad_out. It runs beside the kernel before it.
 void make_row_stats(const AttentionBackwardParams& params, const RowStats& stats,
                     CUstream_st* stream);
 
