@@ -11,11 +11,11 @@
 #include <utility>
 
 #include "base/cpu_isa.h"
+#include "bench/kernels/attention_backward_bench.h"
 #include "bench/kernels/attention_check.h"
+#include "bench/kernels/attention_entries.h"
 #include "bench/kernels/attention_masks.h"
 #include "bench/kernels/attention_peer.h"
-#include "bench/support/cache_flush.h"
-#include "bench/support/compute_peak.h"
 #include "seer/device.h"
 #include "seer/ops.h"
 
@@ -49,85 +49,33 @@ void check_memory(const AttentionBenchOptions& options) {
       options.q_len, options.kv_len, options.num_q_heads, options.batch));
 }
 
-// The densities below 1, each once, from high to low.
-std::vector<double> sparse_densities(const AttentionBenchOptions& options) {
-  std::vector<double> densities;
-  for (const double density : options.densities) {
-    if (density < 1) densities.push_back(density);
-  }
-  std::sort(densities.rbegin(), densities.rend());
-  densities.erase(std::unique(densities.begin(), densities.end()), densities.end());
-  return densities;
-}
-
-CausalBlocks blocks_of(const AttentionBenchOptions& options) {
-  return {options.q_len, options.kv_len, options.block_size};
-}
-
-AttentionProblem random_problem(const AttentionBenchOptions& options) {
-  at::manual_seed(options.seed);
-  const auto draw = [&](std::int64_t heads, std::int64_t length) {
-    return at::randn({options.batch, heads, length, options.head_dim},
-                     at::TensorOptions(options.dtype).device(options.device));
-  };
-  at::Tensor q = draw(options.num_q_heads, options.q_len);
-  at::Tensor k = draw(options.num_kv_heads, options.kv_len);
-  at::Tensor v = draw(options.num_kv_heads, options.kv_len);
-  return {std::move(q), std::move(k), std::move(v), blocks_of(options)};
-}
-
-// Everything that takes part in the rounds, with what is known of it beforehand.
-struct Entry {
-  AttentionMeasurement measurement;
-  double pairs;  // of query and key, that the call has to compute
-  std::function<void()> call;
-};
-
-Entry masked_entry(const AttentionProblem& problem, std::string name, double density_asked,
-                   const at::Tensor& block_mask) {
-  const KeptWork kept = count_kept(problem.blocks, block_mask);
-  const auto heads = static_cast<double>(problem.q.size(0) * problem.q.size(1));
-  const auto mask_heads = static_cast<double>(block_mask.size(0) * block_mask.size(1));
-  Entry entry;
-  entry.measurement.name = std::move(name);
-  entry.measurement.density_asked = density_asked;
-  entry.measurement.density = kept.density;
-  entry.measurement.density_of_pairs = kept.density_of_pairs;
-  entry.pairs = kept.pairs * heads / mask_heads;
-  entry.call = [&problem, block_mask] {
-    block_sparse_attention(problem.q, problem.k, problem.v, block_mask, problem.blocks.block_size);
-  };
-  return entry;
-}
-
-std::vector<Entry> checked_entries(const AttentionBenchOptions& options,
-                                   const AttentionProblem& problem,
-                                   const std::vector<AttentionPeer>& peers,
-                                   const std::function<void()>& before_call) {
+std::vector<BenchEntry> checked_entries(const AttentionBenchOptions& options,
+                                        const AttentionProblem& problem,
+                                        const std::vector<AttentionPeer>& peers,
+                                        const std::function<void()>& before_call) {
   const CausalBlocks& blocks = problem.blocks;
   const auto attend = [&](const std::optional<at::Tensor>& mask) {
     before_call();
     return std::get<0>(
         block_sparse_attention(problem.q, problem.k, problem.v, mask, options.block_size));
   };
-  const auto agree = [&](Entry& entry, const Difference& difference) {
+  const auto agree = [&](BenchEntry& entry, const Difference& difference) {
     require_agreement(difference, options.dtype, entry.measurement.name);
     entry.measurement.max_difference =
         std::max(entry.measurement.max_difference, difference.absolute);
   };
-  std::vector<Entry> entries;
+  std::vector<BenchEntry> entries;
 
   const at::Tensor every_block = at::ones({1, 1, blocks.num_q_blocks(), blocks.num_kv_blocks()},
                                           at::TensorOptions(at::kBool).device(options.device));
-  Entry dense = masked_entry(problem, "dense", 1, every_block);
-  dense.call = [&problem] {
+  BenchEntry dense = masked_entry(problem, "dense", 1, every_block, [&problem] {
     block_sparse_attention(problem.q, problem.k, problem.v, std::nullopt,
                            problem.blocks.block_size);
-  };
+  });
   const at::Tensor dense_out = attend(std::nullopt);
   agree(dense, compare_some_blocks(problem, every_block, dense_out, {}, options.seed));
   for (const AttentionPeer& peer : peers) {
-    Entry entry = dense;
+    BenchEntry entry = dense;
     entry.measurement.name = peer.name;
     entry.measurement.form = peer.form;
     entry.call = [&peer] { peer.call(); };
@@ -139,7 +87,9 @@ std::vector<Entry> checked_entries(const AttentionBenchOptions& options,
   entries.push_back(std::move(dense));
 
   const auto add_masked = [&](const std::string& name, double density, const at::Tensor& mask) {
-    entries.push_back(masked_entry(problem, name, density, mask));
+    entries.push_back(masked_entry(problem, name, density, mask, [&problem, mask] {
+      block_sparse_attention(problem.q, problem.k, problem.v, mask, problem.blocks.block_size);
+    }));
     agree(entries.back(), compare_some_blocks(problem, mask, attend(mask), {}, options.seed));
   };
   for (const double density : sparse_densities(options)) {
@@ -151,7 +101,7 @@ std::vector<Entry> checked_entries(const AttentionBenchOptions& options,
     add_masked(mask.name, count_kept(blocks, mask.block_mask).density, mask.block_mask);
   }
 
-  Entry with_map;
+  BenchEntry with_map;
   with_map.measurement.name = "block_map";
   with_map.pairs = pairs;
   with_map.call = [&problem] {
@@ -163,17 +113,6 @@ std::vector<Entry> checked_entries(const AttentionBenchOptions& options,
   agree(with_map, compare_some_blocks(problem, {}, out, block_map, options.seed));
   entries.push_back(std::move(with_map));
   return entries;
-}
-
-void derive(AttentionMeasurement& measurement, double flops, const Samples& peak, double peak_flops,
-            const Samples& sdpa, const Samples& dense) {
-  const Samples& samples = measurement.samples;
-  measurement.tflops = flops / samples.median() / 1e12;
-  measurement.share_of_peak = median_ratio(peak, samples) * flops / peak_flops;
-  measurement.speedup_over_sdpa = median_ratio(sdpa, samples);
-  measurement.time_over_dense = median_ratio(samples, dense);
-  measurement.fraction_of_ideal = median_ratio(dense, samples) * measurement.density;
-  measurement.fraction_of_ideal_against_sdpa = median_ratio(sdpa, samples) * measurement.density;
 }
 
 }  // namespace
@@ -207,11 +146,11 @@ void check_attention_bench(const AttentionBenchOptions& options) {
       refuse(fmt::format("--density {}: expected a number above 0 and at most 1", density));
     }
   }
-  if (options.device.is_cuda() && options.kv_len != options.q_len) {
-    refuse(
-        fmt::format("--kv-seq {}: on a GPU expected --seq {}: LibTorch's kernels there align "
-                    "causal masks at the start",
-                    options.kv_len, options.q_len));
+  if ((options.device.is_cuda() || options.backward) && options.kv_len != options.q_len) {
+    refuse(fmt::format(
+        "--kv-seq {}: {} expected --seq {}: LibTorch's kernels there align causal masks "
+        "at the start",
+        options.kv_len, options.backward ? "with --backward" : "on a GPU", options.q_len));
   }
   cpu_isa();  // refuses a wrong SEER_CPU_ISA before any work
   check_memory(options);
@@ -240,6 +179,15 @@ std::uint64_t attention_bench_memory(const AttentionBenchOptions& options) {
   bytes += static_cast<double>(sparse_densities(options).size()) * q_heads * map;  // block masks
   bytes += 8 * map;                                                                // drawing one
   bytes += 4 * q_heads * map;                                                      // block map
+  if (options.backward) {
+    // Gradients of the result, of q, k and v by LibTorch (keys and values expanded) and by two of ours, which hold sums
+    // in float32; results and lse of each density.
+    bytes += element * head_dim * (q_heads * q_len * 3 + 4 * q_heads * kv_len);
+    bytes += (element + 4) * head_dim * 2 * q_heads * q_len;
+    const auto results =
+        static_cast<double>(sparse_densities(options).size() + options.masks.size());
+    bytes += results * (element * head_dim + 4) * q_heads * q_len;
+  }
   bytes += 8 * (3 * q_len * head_dim);  // one head, compared in double precision
   bytes += 8 * (2 * kv_len * head_dim + 3 * static_cast<double>(options.block_size) * kv_len);
   // LibTorch itself, scratch of the threads; on a GPU scratch, the operands of the peak, what flushes the cache.
@@ -250,6 +198,7 @@ std::uint64_t attention_bench_memory(const AttentionBenchOptions& options) {
 AttentionBenchResult run_attention_bench(const AttentionBenchOptions& options,
                                          const std::function<void()>& before_call,
                                          const std::function<void(const std::string&)>& say) {
+  if (options.backward) return run_attention_backward_bench(options, before_call, say);
   at::set_num_threads(options.threads);  // before any parallel work
   const c10::NoGradGuard no_grad;
   AttentionBenchResult result;
@@ -262,33 +211,10 @@ AttentionBenchResult run_attention_bench(const AttentionBenchOptions& options,
       attention_peers(problem.q, problem.k, problem.v, before_call);
   result.sdpa_form = peers.front().form;
   say("checking the results");
-  std::vector<Entry> entries = checked_entries(options, problem, peers, before_call);
+  std::vector<BenchEntry> entries = checked_entries(options, problem, peers, before_call);
 
-  const ComputePeak peak = compute_peak(options.device, options.dtype, options.threads);
-  const CacheFlush flush(options.device);
-  std::vector<Subject> subjects = {{"peak", peak.run}};
-  for (const Entry& entry : entries) subjects.push_back({entry.measurement.name, entry.call});
-  std::vector<Samples> samples = time_alternating(
-      subjects, options.device, options.warmup, options.repeats,
-      [&] {
-        before_call();
-        flush();
-      },
-      [&](int done, int all, double seconds_left) {
-        say(fmt::format("round {} of {}, about {:.0f} s left", done, all, seconds_left));
-      });
-
-  result.peak_kind = peak.kind;
-  result.peak_tflops = peak.flops / samples[0].median() / 1e12;
-  const Samples& sdpa = samples[1];
-  const Samples& dense = samples[1 + peers.size()];
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    AttentionMeasurement& measurement = entries[i].measurement;
-    measurement.samples = samples[i + 1];
-    const double flops = 4 * static_cast<double>(options.head_dim) * entries[i].pairs;
-    derive(measurement, flops, samples[0], peak.flops, sdpa, dense);
-    result.measurements.push_back(measurement);
-  }
+  constexpr double kProducts = 2;  // q k^T, p v
+  time_entries(entries, peers.size(), kProducts, before_call, say, result);
   return result;
 }
 

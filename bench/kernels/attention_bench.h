@@ -32,6 +32,8 @@ struct AttentionBenchOptions {
   std::int64_t block_size = 64;
   std::vector<double> densities = {1.0, 0.1};  // 1.0 is measured in any case
   std::vector<NamedMask> masks;
+  bool backward =
+      false;  // the gradients of q, k and v from those of the result, in place of the result
   c10::ScalarType dtype = c10::kFloat;
   c10::Device device = c10::kCPU;
   int threads = 0;  // 0: as many as LibTorch takes by itself
@@ -48,7 +50,8 @@ std::uint64_t attention_bench_memory(const AttentionBenchOptions& options);
 
 // One thing that was timed.
 struct AttentionMeasurement {
-  std::string name;  // "sdpa", "dense", "sparse", "block_map"; "sdpa_flash" on a GPU; a NamedMask's
+  // "sdpa", "dense", "sparse", "block_map" (not of the backward); "sdpa_flash" on a GPU; a NamedMask's
+  std::string name;
   std::string form;  // of LibTorch's: how it was called; else empty
   double density_asked = 1;
   double density = 1;           // kept blocks over blocks of the causal triangle, counted
@@ -72,7 +75,7 @@ struct AttentionBenchResult {
   std::vector<AttentionMeasurement> measurements;
 };
 
-// Throws std::runtime_error when a result is wrong (nothing is reported then), and whatever
+// Of the backward where the options say so. Throws std::runtime_error when a result is wrong (nothing is reported then), and whatever
 // `before_call` throws. `say` gets one line of progress at a time.
 AttentionBenchResult run_attention_bench(const AttentionBenchOptions& options,
                                          const std::function<void()>& before_call,

@@ -32,7 +32,13 @@ Difference compare_some_blocks(const AttentionProblem& problem, const at::Tensor
                                const at::Tensor& out, const at::Tensor& block_map,
                                std::uint64_t seed);
 
-// Throws std::runtime_error that names the result when the difference is more than rounding.
-void require_agreement(const Difference& difference, at::ScalarType dtype, const std::string& name);
+// Of one tensor from another, in double precision.
+Difference difference_of(const at::Tensor& actual, const at::Tensor& expected);
+void raise_to(Difference& worst, const Difference& other);
+
+// Throws std::runtime_error that names the result when the difference is more than rounding; `slack` times as much is
+// tolerated where both sides round.
+void require_agreement(const Difference& difference, at::ScalarType dtype, const std::string& name,
+                       double slack = 1);
 
 }  // namespace seer::bench

@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "seer/attention.h"
 #include "seer/config.h"
 #include "seer/gate_config.h"
 
@@ -80,6 +81,8 @@ class Gate {
   // with the same bits; keys likewise. The default keeps q and k as they are; a design that pools first keeps the pools.
   virtual at::Tensor query_features(const at::Tensor& q, std::int64_t first_position) const;
   virtual at::Tensor key_features(const at::Tensor& k, std::int64_t first_position) const;
+  // Where features are pool_blocks() of q and of k: which, so that others can make them.
+  virtual AttentionPooling pooling() const { return {}; }
   virtual at::Tensor representatives_of_queries(const at::Tensor& features,
                                                 std::int64_t first_position) const;
   virtual at::Tensor representatives_of_keys(const at::Tensor& features,

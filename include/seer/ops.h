@@ -119,6 +119,10 @@ at::Tensor pool_blocks(const at::Tensor& x, std::int64_t block_size, std::string
 at::Tensor select_blocks(const at::Tensor& scores, std::string_view policy, std::int64_t q_len,
                          std::int64_t kv_len, std::int64_t block_size);
 
+// How many blocks of a bool mask are kept, of any shape: int64 [], without waiting for a GPU. On CUDA it costs one pass at
+// the memory's speed, where Tensor::sum() takes bytes one by one.
+at::Tensor count_blocks(const at::Tensor& block_mask);
+
 // The operators of a gate for inference (seer/gate.h says what they compute). CUDA: kernels for bfloat16 and float16, and
 // nothing waits for the device. CPU: the plain reference in double precision.
 

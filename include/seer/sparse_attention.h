@@ -66,6 +66,7 @@ class SparseAttention final : public Attention {
 
   void begin(std::int64_t past, std::int64_t length) override;
   std::int64_t past_multiple() const override;
+  AttentionPooling pooling(std::int64_t layer, std::int64_t past) const override;
   at::Tensor attend(const AttentionCall& call) override;
 
   // The policy's canonical text.

@@ -16,12 +16,17 @@ void KeyRepresentatives::truncate(std::int64_t length, const Gate& gate) {
   tail_ = at::Tensor();
 }
 
-void KeyRepresentatives::append(const at::Tensor& k, const Gate& gate) {
+void KeyRepresentatives::append(const at::Tensor& k, const at::Tensor& features, const Gate& gate) {
+  TORCH_CHECK(!features.defined() || !tail_.defined(),
+              "KeyRepresentatives: features of keys that begin inside a block");
   const at::Tensor tokens = tail_.defined() ? at::cat({tail_, k}, 2) : k;
   const std::int64_t block_size = gate.config().block_size;
   const std::int64_t whole = tokens.size(2) / block_size * block_size;
   if (whole > 0) {
-    const at::Tensor reps = gate.key_representatives(tokens.narrow(2, 0, whole), whole_);
+    const at::Tensor reps =
+        features.defined()
+            ? gate.representatives_of_keys(features.narrow(2, 0, whole / gate.k_tokens()), whole_)
+            : gate.key_representatives(tokens.narrow(2, 0, whole), whole_);
     const std::int64_t before = whole_ / gate.k_tokens();
     const std::int64_t after = before + reps.size(2);
     if (!reps_.defined() || reps_.size(2) < after) {

@@ -15,8 +15,9 @@ class KeyRepresentatives {
  public:
   // Forgets the tokens from `length` on, a multiple of the block size.
   void truncate(std::int64_t length, const Gate& gate);
-  // k [1, num_kv_heads, tokens, head_dim] before RoPE.
-  void append(const at::Tensor& k, const Gate& gate);
+  // k [1, num_kv_heads, tokens, head_dim] before RoPE; `features` are the gate's of them, or undefined. They may be given
+  // where the tokens so far are whole blocks.
+  void append(const at::Tensor& k, const at::Tensor& features, const Gate& gate);
   // [1, Hk, ceil(length / k_tokens), g] of all tokens so far.
   at::Tensor all(const Gate& gate) const;
 

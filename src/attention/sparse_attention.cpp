@@ -44,6 +44,9 @@ GateSet meanpool_gates(const ModelConfig& model, std::int64_t block_size) {
 
 Attention::~Attention() = default;
 void Attention::begin(std::int64_t /*past*/, std::int64_t /*length*/) {}
+AttentionPooling Attention::pooling(std::int64_t /*layer*/, std::int64_t /*past*/) const {
+  return {};
+}
 
 struct SparseAttention::Impl {
   SelectionPolicy policy;
@@ -105,6 +108,14 @@ struct SparseAttention::Impl {
     return policy.source != PolicySource::kDense && prompt_length < options.min_context;
   }
 
+  // Of a prompt's tokens from a block's first on: the gate's features.
+  AttentionPooling pooling(std::int64_t layer, std::int64_t past) const {
+    if (gates == nullptr || layer < policy.start_layer || past >= prompt_length || is_too_short() ||
+        past % options.block_size != 0)
+      return {};
+    return gates->layer(layer).pooling();
+  }
+
   // float32 [1, heads, q blocks, kv blocks]; a map of a pair that is not visible is never looked at.
   at::Tensor scores(const AttentionCall& call, const BlockGrid& grid) {
     switch (policy.source) {
@@ -133,7 +144,8 @@ struct SparseAttention::Impl {
   // Of the queries of a call and of all keys.
   std::pair<at::Tensor, at::Tensor> representatives(const AttentionCall& call) {
     const Gate& gate = gates->layer(call.layer);
-    return {gate.query_representatives(call.q_before_rope, call.past()),
+    return {call.q_pools.defined() ? gate.representatives_of_queries(call.q_pools, call.past())
+                                   : gate.query_representatives(call.q_before_rope, call.past()),
             keys[static_cast<std::size_t>(call.layer)].all(gate)};
   }
 
@@ -151,7 +163,7 @@ struct SparseAttention::Impl {
   // Adds a mask's blocks, each of which stands for `same` heads, to its layer's count.
   void count_kept(std::int64_t layer, const at::Tensor& mask, std::int64_t same) {
     const auto index = static_cast<std::size_t>(layer);
-    const at::Tensor kept = mask.sum() * same;
+    const at::Tensor kept = count_blocks(mask) * same;
     if (kept.is_cpu()) {
       counts.at(index).kept += kept.item<std::int64_t>();
     } else if (uncounted.at(index).defined()) {
@@ -189,7 +201,7 @@ struct SparseAttention::Impl {
         policy.source != PolicySource::kDense && call.layer >= policy.start_layer;
     if (is_sparse_layer && gates != nullptr) {
       const Stopwatch watch(selection_seconds);
-      keys[static_cast<std::size_t>(call.layer)].append(call.k_before_rope,
+      keys[static_cast<std::size_t>(call.layer)].append(call.k_before_rope, call.k_pools,
                                                         gates->layer(call.layer));
     }
     if (!is_sparse_layer || !is_prompt || is_too_short()) return dense(call, grid, is_prompt);
@@ -223,6 +235,10 @@ void SparseAttention::begin(std::int64_t past, std::int64_t length) {
 
 std::int64_t SparseAttention::past_multiple() const {
   return impl_->options.block_size;
+}
+
+AttentionPooling SparseAttention::pooling(std::int64_t layer, std::int64_t past) const {
+  return impl_->pooling(layer, past);
 }
 
 at::Tensor SparseAttention::attend(const AttentionCall& call) {

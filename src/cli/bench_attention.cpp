@@ -97,7 +97,8 @@ int bench_attention(AttentionFlags flags, const CLI::App& command) {
 
 void add_bench_attention(CLI::App& bench, std::function<int()>& action) {
   CLI::App* command = bench.add_subcommand(
-      "attention", "Dense, block-sparse and block-map attention against LibTorch's attention");
+      "attention",
+      "Dense, block-sparse and block-map attention, or its backward, against LibTorch's attention");
   auto flags = std::make_shared<AttentionFlags>();
   bench::AttentionBenchOptions& options = flags->options;
   // A flag given twice: the last one counts, so that a script's command line can be extended.
@@ -130,6 +131,8 @@ void add_bench_attention(CLI::App& bench, std::function<int()>& action) {
   command->add_option("--block-size", options.block_size, "Tokens a block: 16, 32, 64 or 128")
       ->capture_default_str()
       ->check(integer);
+  command->add_flag("--backward", options.backward,
+                    "The gradients of q, k and v, against those of LibTorch's attention");
   add_device_flags(*command, flags->device, flags->dtype);
   command->add_option("--model", flags->model,
                       "Also measure the masks that gates choose: the model's folder");

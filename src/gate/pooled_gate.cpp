@@ -101,6 +101,13 @@ at::Tensor PooledGate::key_features(const at::Tensor& k, std::int64_t first_posi
   return pools_of(k, design_.k, k_tokens());
 }
 
+AttentionPooling PooledGate::pooling() const {
+  const auto of = [](const GatePooling& pooling, std::int64_t tokens) {
+    return tokens > 1 ? BlockPooling{.tokens = tokens, .kinds = pooling.kinds()} : BlockPooling{};
+  };
+  return {.q = of(design_.q, q_tokens()), .k = of(design_.k, k_tokens())};
+}
+
 at::Tensor PooledGate::representatives_of_queries(const at::Tensor& features,
                                                   std::int64_t first_position) const {
   return representatives(features, q_tokens(), q_map_, prepared_q_map_, q_norm_, first_position);

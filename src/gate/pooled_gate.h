@@ -35,6 +35,7 @@ class PooledGate : public Gate {
   // Pools: [b, heads, representatives, d * kinds].
   at::Tensor query_features(const at::Tensor& q, std::int64_t first_position) const override;
   at::Tensor key_features(const at::Tensor& k, std::int64_t first_position) const override;
+  AttentionPooling pooling() const override;
   at::Tensor representatives_of_queries(const at::Tensor& features,
                                         std::int64_t first_position) const override;
   at::Tensor representatives_of_keys(const at::Tensor& features,

@@ -331,6 +331,15 @@ TEST(SelectBlocksValues, Fuzz) {
   }
 }
 
+TEST(CountBlocks, OfAnyShape) {
+  const at::Tensor mask = at::arange(60).remainder(3).eq(0).view({1, 3, 4, 5});
+  EXPECT_EQ(count_blocks(mask).item<std::int64_t>(), 20);
+  EXPECT_EQ(count_blocks(mask.transpose(1, 3).narrow(2, 1, 2)).item<std::int64_t>(), 10);
+  EXPECT_EQ(count_blocks(mask.narrow(0, 0, 0)).item<std::int64_t>(), 0);
+  EXPECT_EQ(count_blocks(mask).scalar_type(), at::kLong);
+  EXPECT_THROW(count_blocks(mask.to(at::kByte)), c10::Error);
+}
+
 TEST(SelectBlocksGradient, TheMaskHasNone) {
   const at::Tensor scores = at::rand({1, 1, 4, 4}).requires_grad_();
   EXPECT_FALSE(select_blocks(scores, "gate:ratio=0.5", 256, 256, 64).requires_grad());

@@ -114,19 +114,51 @@ __device__ __forceinline__ std::uint32_t largest_below(const Row& row, std::uint
   return __reduce_max_sync(kWarp, largest);
 }
 
-// Of the `wanted` highest keys, 1 <= wanted < the number of keys that are there.
+// What key_of_score() made the key of. NaN for the keys of NaN and infinity's neighbours.
+__device__ __forceinline__ float score_of_key(std::uint32_t key) {
+  const auto sign = static_cast<std::uint32_t>(static_cast<std::int32_t>(key) >> 31);
+  return __uint_as_float(key ^ (~sign | 0x80000000u));
+}
+
+// Of the `wanted` highest keys, 1 <= wanted < the number of keys that are there; keys are of scores.
+//
+// A search between two keys by the Illinois rule (Dowell and Jarratt, A modified regula falsi method, BIT 11, 1971) on
+// the number of keys above, with scores as abscissas: a few passes over the row, where bisection takes one for each bit
+// that tells the neighbours of the cutoff apart.
 template <typename Row>
 __device__ __forceinline__ Cutoff top_cutoff(const Row& row, int wanted) {
-  // At least `wanted` keys are `low` or more, fewer are more than `high`.
-  std::uint32_t low = smallest_above(row, 0u), high = largest_below(row, 0xffffffffu);
-  while (low < high) {
-    const std::uint32_t middle = high - (high - low) / 2;
+  constexpr int kPassesBeforeBisection = 12;
+  std::uint32_t low = 0xffffffffu, high = 0;
+  int there = 0;
+  row.for_each([&](std::uint32_t key) {
+    there += key != 0u;
+    low = min(low, key - 1u);  // no key wraps around to the largest
+    high = max(high, key);
+  });
+  low = __reduce_min_sync(kWarp, low) + 1u;
+  high = __reduce_max_sync(kWarp, high);
+  // Keys from `low` on are `wanted` or more, above `high` fewer: by so many, with Illinois' halving.
+  auto surplus = static_cast<float>(__reduce_add_sync(kWarp, there) - wanted);
+  auto lack = static_cast<float>(wanted);
+  int side = 0;
+  for (int pass = 0; low < high; ++pass) {
+    std::uint32_t middle = high - (high - low) / 2;
+    const float low_score = score_of_key(low), high_score = score_of_key(high);
+    const float between = low_score + (high_score - low_score) * (surplus / (surplus + lack));
+    if (pass < kPassesBeforeBisection && between >= low_score && between <= high_score)
+      middle = min(max(key_of_score(between), low + 1u), high);
     const int count = count_from(row, middle);
     if (count == wanted) return {middle - 1, 0};
     if (count > wanted) {
       low = middle;
+      surplus = static_cast<float>(count - wanted);
+      if (side > 0) lack *= 0.5f;
+      side = 1;
     } else {
       high = middle - 1;
+      lack = static_cast<float>(wanted - count);
+      if (side < 0) surplus *= 0.5f;
+      side = -1;
     }
   }
   return {low, wanted - count_from(row, low + 1)};

@@ -16,7 +16,23 @@ const CudaDevice& checked_device(const char* op, int index) {
   return device;
 }
 
+constexpr std::int64_t kAlignedBytes = 16;
+
+bool is_readable_by_tma(const at::Tensor& tensor) {
+  if (reinterpret_cast<std::uintptr_t>(tensor.const_data_ptr()) % kAlignedBytes != 0) return false;
+  const std::int64_t elements = kAlignedBytes / static_cast<std::int64_t>(tensor.element_size());
+  for (std::int64_t dim = 0; dim + 1 < tensor.dim(); ++dim) {
+    const std::int64_t stride = tensor.stride(dim);
+    if (tensor.size(dim) > 1 && (stride == 0 || stride % elements != 0)) return false;
+  }
+  return true;
+}
+
 }  // namespace
+
+at::Tensor readable_by_tma(const at::Tensor& tensor) {
+  return is_readable_by_tma(tensor) ? tensor : tensor.clone(at::MemoryFormat::Contiguous);
+}
 
 DeviceCall::DeviceCall(const char* op, const at::Tensor& tensor)
     : guard_(tensor.device()), device_(checked_device(op, tensor.device().index())) {

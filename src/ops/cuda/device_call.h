@@ -26,4 +26,8 @@ class DeviceCall {
   CUstream_st* stream_;
 };
 
+// The tensor, or a contiguous copy where the bulk copy engine (TMA) cannot read it: a row of it begins at no multiple of 16
+// bytes, or a dimension is expanded (a stride of 0). The last dimension is contiguous.
+at::Tensor readable_by_tma(const at::Tensor& tensor);
+
 }  // namespace seer

@@ -8,23 +8,13 @@
 namespace seer {
 namespace {
 
-// The bulk copy engine reads rows at multiples of 16 bytes.
-bool readable_by_tma(const at::Tensor& tensor) {
-  if (reinterpret_cast<std::uintptr_t>(tensor.const_data_ptr()) % 16 != 0) return false;
-  for (std::int64_t dim = 0; dim < tensor.dim() - 1; ++dim) {
-    const std::int64_t stride = tensor.stride(dim);
-    if (tensor.size(dim) > 1 && (stride == 0 || stride % 8 != 0)) return false;
-  }
-  return true;
-}
-
 at::Tensor gate_representatives_cuda_key(const at::Tensor& pooled,
                                          const std::optional<at::Tensor>& map,
                                          const std::optional<at::Tensor>& norm,
                                          const std::optional<at::Tensor>& cos,
                                          const std::optional<at::Tensor>& sin, double eps) {
-  const PreparedGateRepresentatives prepared = prepare_gate_representatives(
-      readable_by_tma(pooled) ? pooled : pooled.contiguous(), map, norm, cos, sin, eps);
+  const PreparedGateRepresentatives prepared =
+      prepare_gate_representatives(readable_by_tma(pooled), map, norm, cos, sin, eps);
   const GateRepresentativesParams& params = prepared.params;
   TORCH_CHECK(has_gate_representatives_cuda(params), "gate_representatives: pooled of ",
               pooled.scalar_type(), ", ", params.in, " inputs, width ", params.width,

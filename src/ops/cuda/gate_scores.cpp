@@ -10,24 +10,10 @@
 namespace seer {
 namespace {
 
-// The kernel moves 16 bytes at a time, by the bulk copy engine too.
-bool are_rows_aligned(const at::Tensor& reps) {
-  if (reinterpret_cast<std::uintptr_t>(reps.const_data_ptr()) % 16 != 0) return false;
-  for (std::int64_t dim = 0; dim < 3; ++dim) {
-    const std::int64_t stride = reps.stride(dim);
-    if (reps.size(dim) > 1 && (stride == 0 || stride % 8 != 0)) return false;
-  }
-  return true;
-}
-
-at::Tensor aligned(const at::Tensor& reps) {
-  return are_rows_aligned(reps) ? reps : reps.clone(at::MemoryFormat::Contiguous);
-}
-
 // The kernel reads the key representatives of one rank side by side (kernels/gate_scores/cuda.h). With one for each block,
 // as in nearly all designs, they are so already.
 at::Tensor by_rank(const at::Tensor& k_reps, std::int64_t kv_blocks, std::int64_t per_block) {
-  if (per_block == 1 || k_reps.numel() == 0) return aligned(k_reps);
+  if (per_block == 1 || k_reps.numel() == 0) return readable_by_tma(k_reps);
   at::Tensor whole = k_reps;
   // A partial last block's missing ones are replaced by its last one: the largest product stays the same.
   const std::int64_t missing = kv_blocks * per_block - k_reps.size(2);
@@ -50,7 +36,7 @@ at::Tensor gate_block_logits_cuda_key(const at::Tensor& q_reps, const at::Tensor
                                       std::int64_t q_len, std::int64_t kv_len,
                                       std::int64_t block_size, std::int64_t q_tokens,
                                       std::int64_t k_tokens, double scale) {
-  const at::Tensor q = aligned(q_reps);
+  const at::Tensor q = readable_by_tma(q_reps);
   PreparedGateBlockLogits prepared =
       prepare_gate_block_logits({q, k_reps, q_len, kv_len, block_size, q_tokens, k_tokens, scale});
   GateScoresParams& params = prepared.params;
@@ -70,7 +56,7 @@ at::Tensor select_gate_blocks_cuda_key(const at::Tensor& q_reps, const at::Tenso
                                        std::int64_t q_len, std::int64_t kv_len,
                                        std::int64_t block_size, std::int64_t q_tokens,
                                        std::int64_t k_tokens, double scale) {
-  const at::Tensor q = aligned(q_reps);
+  const at::Tensor q = readable_by_tma(q_reps);
   PreparedSelectGateBlocks prepared = prepare_select_gate_blocks(
       {q, k_reps, q_len, kv_len, block_size, q_tokens, k_tokens, scale}, policy, thresholds);
   GateScoresParams& scores = prepared.params.scores;

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,6 +22,10 @@
 
 namespace seer {
 namespace {
+
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
 
 const std::filesystem::path kSource = SEER_SOURCE_DIR;
 const c10::Device kGpu(c10::kCUDA, 0);
@@ -150,8 +155,11 @@ TEST_F(ModelOnGpu, TrainsGatesAsOnTheCpu) {
     const DistillProgress expected = on_cpu.run_step(), found = on_gpu.run_step();
     EXPECT_NEAR(found.loss, expected.loss, 0.02 * expected.loss) << expected.step;
     EXPECT_NEAR(found.gradient_norm, expected.gradient_norm, 0.05 * expected.gradient_norm);
+    // A row of 16 blocks keeps one or two: of nearly equal ones each device may take another, which moves a layer's
+    // recall, and hardly the mean of all.
+    EXPECT_NEAR(mean(found.layer_recall), mean(expected.layer_recall), 0.015);
     for (std::size_t layer = 0; layer < expected.layer_recall.size(); ++layer) {
-      EXPECT_NEAR(found.layer_recall[layer], expected.layer_recall[layer], 0.02);
+      EXPECT_NEAR(found.layer_recall[layer], expected.layer_recall[layer], 0.06);
     }
   }
 }

@@ -1,5 +1,6 @@
 // pool_blocks, rope_and_pool and select_blocks on the GPU, against the double reference on the CPU.
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -133,9 +134,53 @@ TEST_F(GpuSelection, IsTheReferences) {
 TEST_F(GpuSelection, NanRanksLast) {
   at::Tensor scores = at::arange(4, at::kFloat).view({1, 1, 1, 4}).to(at::kCUDA);
   scores[0][0][0][3] = std::numeric_limits<float>::quiet_NaN();
-  const at::Tensor expected = at::tensor({false, true, true, false}).view({1, 1, 1, 4});
+  const at::Tensor expected = at::tensor({0, 1, 1, 0}).to(at::kBool).view({1, 1, 1, 4});
   for (const std::string policy : {"gate:budget=128", "gate:threshold=0.5", "gate:mass=0.9"})
     EXPECT_TRUE(at::equal(select_blocks(scores, policy, 64, 256, 64).cpu(), expected)) << policy;
+}
+
+// Rows whose scores are far from evenly spread: steps, one that is far above the rest, infinities, two values alone.
+TEST_F(GpuSelection, HighestOfUnevenScores) {
+  constexpr std::int64_t kBlocks = 2048;
+  const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(3);
+  const at::Tensor normal = at::randn({1, 1, 1, kBlocks}, generator);
+  std::vector<at::Tensor> rows = {
+      normal,
+      normal.exp().pow(8),
+      -normal.abs() * 1e30,
+      (normal * 3).floor(),
+      normal.sign(),
+      at::where(normal > 1, std::numeric_limits<float>::infinity(), normal),
+      at::where(normal > 0, -std::numeric_limits<float>::infinity(), normal),
+      normal * 1e-40};
+  rows.push_back(normal.clone());
+  rows.back()[0][0][0][7] = 1e35;
+  const at::Tensor scores = at::cat(rows, 1);
+  // One query block that sees all of them.
+  for (const std::string policy :
+       {"gate:budget=64", "gate:ratio=0.01", "gate:ratio=0.1", "gate:ratio=0.9"}) {
+    const at::Tensor expected = select_blocks(scores, policy, 64, kBlocks * 64, 64);
+    const at::Tensor found =
+        select_blocks(scores.to(at::kCUDA), policy, 64, kBlocks * 64, 64).cpu();
+    for (std::int64_t row = 0; row < scores.size(1); ++row)
+      EXPECT_TRUE(at::equal(found.select(1, row), expected.select(1, row)))
+          << policy << ", row " << row;
+  }
+}
+
+TEST_F(GpuSelection, CountsKeptBlocks) {
+  const at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(4);
+  for (const at::IntArrayRef shape : std::vector<std::vector<std::int64_t>>{
+           {0}, {1}, {15}, {1, 3, 17, 19}, {2, 32, 64, 64}, {1, 8, 512, 509}}) {
+    const at::Tensor mask = at::rand(shape, generator) < 0.3;
+    const auto expected = mask.sum().item<std::int64_t>();
+    EXPECT_EQ(count_blocks(mask).item<std::int64_t>(), expected);
+    EXPECT_EQ(count_blocks(mask.to(at::kCUDA)).item<std::int64_t>(), expected);
+  }
+  const at::Tensor mask = (at::rand({4, 40, 40}, generator) < 0.3).to(at::kCUDA);
+  for (const at::Tensor& view :
+       {mask.narrow(2, 1, 33), mask.view({-1}).slice(0, 1), mask[0][0][0].expand({1000})})
+    EXPECT_EQ(count_blocks(view).item<std::int64_t>(), view.sum().item<std::int64_t>());
 }
 
 }  // namespace

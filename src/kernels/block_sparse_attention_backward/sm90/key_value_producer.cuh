@@ -118,15 +118,18 @@ struct KeyValueProducer {
   __device__ __forceinline__ void load(const ColumnItem& item) {
     const Column column = column_of(arguments.forward, item.column);
     send(column, item);
-    const std::uint32_t* const from = list();
-    const int first_head = column.kv_head * arguments.forward.heads_per_kv_head;
+    // What does not change is read again for each block: registers are short, and this is the only thread that runs.
+    const volatile WorkMessage& work = storage().message;
+#pragma unroll 1
     for (int i = 0; i < item.count; ++i) {
-      const int head = first_head + static_cast<int>(from[i] >> kHeadShift);
-      const int row = static_cast<int>(from[i] & ((1u << kHeadShift) - 1)) * kBlock;
+      const std::uint32_t entry = list()[i];
+      const int head = work.head * arguments.forward.heads_per_kv_head +
+                       static_cast<int>(entry >> kHeadShift);
+      const int row = static_cast<int>(entry & ((1u << kHeadShift) - 1)) * kBlock;
 #pragma unroll 1
       for (int part = 0; part < kBlock; part += kTileRows) {
-        load_tile(arguments.forward.q, arguments.minus_lse, row + part, head, column.batch);
-        load_tile(arguments.grad_out, arguments.delta, row + part, head, column.batch);
+        load_tile(arguments.forward.q, arguments.minus_lse, row + part, head, work.batch);
+        load_tile(arguments.grad_out, arguments.delta, row + part, head, work.batch);
       }
     }
   }
