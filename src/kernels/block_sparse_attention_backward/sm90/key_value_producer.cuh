@@ -72,10 +72,11 @@ struct KeyValueProducer {
     const Arguments& a = arguments.forward;
     const int first = first_query_block<kBlock>(a, item.column % a.num_kv_blocks);
     const int of_head = a.num_q_blocks - first;
-    std::uint32_t* const to = list();
-    for (int i = lane; i < item.count; i += 32) {
-      const int head = (item.first + i) / of_head;
-      to[i] = static_cast<std::uint32_t>(head << kHeadShift | first + (item.first + i) % of_head);
+    int head = 0, at = item.first + lane;  // in the column's list: of which head, and where in its part
+#pragma unroll 1
+    for (int i = lane; i < item.count; i += 32, at += 32) {
+      for (; at >= of_head; at -= of_head) ++head;
+      list()[i] = static_cast<std::uint32_t>(head << kHeadShift | (first + at));
     }
   }
 
@@ -85,13 +86,12 @@ struct KeyValueProducer {
     const Column column = column_of(a, item.column);
     const int mask_batch = a.mask_has_batch ? column.batch : 0;
     const int words = a.heads_per_kv_head * arguments.query_words;
-    std::uint32_t* const to = list();
     int at = -item.first;  // where the bits of the first lane's word go
-    for (int word = lane; at < item.count && word - lane < words; word += 32) {
-      const int head = word / arguments.query_words;
-      const int of_head = word - head * arguments.query_words;
+    int head = 0, of_head = lane;  // the lane's word: of which head, and which of its words
+    for (int word = 0; at < item.count && word < words; word += 32, of_head += 32) {
+      for (; of_head >= arguments.query_words; of_head -= arguments.query_words) ++head;
       std::uint32_t bits = 0;
-      if (word < words) {
+      if (head < a.heads_per_kv_head) {
         const int mask_head = mask_batch * a.mask_heads +
                               (column.kv_head * a.heads_per_kv_head + head) /
                                   a.mask_heads_per_group;
@@ -106,7 +106,7 @@ struct KeyValueProducer {
       int own = at + sum - __popc(bits);
       for (; bits != 0; bits &= bits - 1, ++own) {
         if (own < 0 || own >= item.count) continue;
-        to[own] = static_cast<std::uint32_t>(head << kHeadShift | of_head * 32 +
+        list()[own] = static_cast<std::uint32_t>(head << kHeadShift | of_head * 32 +
                                                  __ffs(static_cast<int>(bits)) - 1);
       }
       at += __shfl_sync(~0u, sum, 31);
