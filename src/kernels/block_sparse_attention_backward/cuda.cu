@@ -27,7 +27,9 @@ int block_of(const AttentionParams& forward) {
 int slots_of(const AttentionParams& forward, int num_multiprocessors) {
   return num_multiprocessors * (128 / block_of(forward));
 }
-std::int64_t padded(std::int64_t q_len) { return ceil_div<std::int64_t>(q_len, 128) * 128; }
+std::int64_t padded(std::int64_t q_len) {
+  return ceil_div<std::int64_t>(q_len, 128) * 128;
+}
 
 // The parts of the workspace, in bytes from its beginning.
 struct Workspace {
@@ -94,8 +96,7 @@ sm90::BackwardArguments arguments_of(const AttentionBackwardParams& params) {
   a.num_q_blocks = narrow(ceil_div<std::int64_t>(forward.q_len, block));
   a.num_kv_blocks = narrow(ceil_div<std::int64_t>(forward.kv_len, block));
   a.heads_per_kv_head = narrow(forward.num_q_heads / forward.num_kv_heads);
-  a.causal_shift =
-      narrow(forward.is_causal ? forward.kv_len - forward.q_len : forward.kv_len);
+  a.causal_shift = narrow(forward.is_causal ? forward.kv_len - forward.q_len : forward.kv_len);
   a.scale_log2 = static_cast<float>(forward.scale * 1.4426950408889634);
   a.num_tiles = a.batch * a.num_q_heads * a.num_q_blocks;
   b.padded_q_len = narrow(padded(forward.q_len));

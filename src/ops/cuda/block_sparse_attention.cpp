@@ -7,7 +7,6 @@
 
 #include "kernels/block_sparse_attention/cuda.h"
 #include "ops/cuda/device_call.h"
-#include "ops/cuda/readable_by_tma.h"
 #include "ops/prepare_attention.h"
 
 namespace seer {

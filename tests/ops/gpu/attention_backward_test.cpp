@@ -21,7 +21,7 @@ struct BackwardCase {
   std::int64_t batch = 1, num_q_heads = 2, num_kv_heads = 1, q_len = 128, kv_len = 128;
   bool is_causal = true;
   std::optional<double> density = std::nullopt;  // of the mask; absent: none
-  std::int64_t mask_heads = 0;    // 0: one for each query head
+  std::int64_t mask_heads = 0;                   // 0: one for each query head
   bool mask_has_batch = true;
   bool length_major = false;  // [batch, length, heads, head_dim] in memory
   bool grad_lse = true;
@@ -65,8 +65,8 @@ struct BackwardInputs {
   // In float64: the forward, then the gradients. Returns out and lse too.
   std::pair<Gradients, std::vector<at::Tensor>> expected() const {
     const auto exact = [](const at::Tensor& tensor) { return tensor.to(at::kDouble); };
-    const auto [out, lse] = block_sparse_attention(exact(q), exact(k), exact(v), mask,
-                                                   c.block_size, c.is_causal, scale());
+    const auto [out, lse] = block_sparse_attention(exact(q), exact(k), exact(v), mask, c.block_size,
+                                                   c.is_causal, scale());
     auto [grad_q, grad_k, grad_v] = block_sparse_attention_backward(
         exact(grad_out), given_grad_lse(), exact(q), exact(k), exact(v), out, lse, mask,
         c.block_size, c.is_causal, scale());
@@ -267,8 +267,7 @@ TEST_F(GpuAttentionGradients, AutogradTakesThemFromTheOperator) {
                                                  inputs.mask->to(at::kCUDA), problem.block_size);
   // A row that sees nothing has an lse of -infinity: it must not reach the loss.
   const at::Tensor finite = lse.masked_fill(lse.isinf(), 0);
-  ((out * inputs.grad_out.to(at::kCUDA)).sum() +
-   (finite * inputs.grad_lse.to(at::kCUDA)).sum())
+  ((out * inputs.grad_out.to(at::kCUDA)).sum() + (finite * inputs.grad_lse.to(at::kCUDA)).sum())
       .backward();
   Gradients actual;
   for (const at::Tensor& leaf : leaves) actual.push_back(leaf.grad());

@@ -13,16 +13,22 @@ namespace seer::sm90 {
 // The rows of queries, keys, values and gradients that cross to shared memory at a time.
 constexpr int kTileRows = 64;
 
+// A key block of a key/value head, with the queries that keep it.
+struct Column {
+  int batch, kv_head, key_block;
+};
+
 // A piece of the work on keys and values: some of the query blocks that keep a key block.
 struct ColumnItem {
-  int column;         // (batch * num_kv_heads + kv head) * num_kv_blocks + key block; negative: nothing
-  int first, count;   // of the column's query blocks, head by head
-  int partial;        // where the sums go; negative: they are the gradients
+  Column column;     // batch negative: nothing
+  int first, count;  // of the column's query blocks, head by head
+  int partial;       // where the sums go; negative: they are the gradients
 };
 
 // A column that was cut into items with partial sums `partial` to `partial` + `count` - 1.
 struct SplitColumn {
-  int column, partial, count;
+  Column column;
+  int partial, count;
 };
 
 // Counters on the device, 0 at the start.
@@ -59,17 +65,9 @@ struct BackwardArguments {
   ColumnCounters* counters;
   std::uint32_t* lists;  // of each group at work: the query blocks of its item
   const SplitColumn* split_columns;
-  float* partials;  // of each partial, of each 64 keys: grad_k, grad_v as float4 [head_dim / 8][128 threads]
+  float*
+      partials;  // of each partial, of each 64 keys: grad_k, grad_v as float4 [head_dim / 8][128 threads]
 };
-
-struct Column {
-  int batch, kv_head, key_block;
-};
-
-__device__ __forceinline__ Column column_of(const Arguments& a, int id) {
-  const int row = id / a.num_kv_blocks;
-  return {row / a.num_kv_heads, row % a.num_kv_heads, id % a.num_kv_blocks};
-}
 
 // The first query block that sees a key block, where every block is kept; num_q_blocks where none does.
 template <int kBlock>

@@ -11,8 +11,8 @@
 namespace seer::sm90 {
 namespace {
 
-constexpr int kShareOfLong = 8;    // a slot's share over this is a long column
-constexpr int kLeastOfItem = 32;   // query blocks; shorter ones cost more than they balance
+constexpr int kShareOfLong = 8;   // a slot's share over this is a long column
+constexpr int kLeastOfItem = 32;  // query blocks; shorter ones cost more than they balance
 
 struct ColumnArguments {
   const std::uint8_t* mask;
@@ -23,6 +23,11 @@ struct ColumnArguments {
   int block, q_len, kv_len, causal_shift;
   int columns, slots;
 
+  // Number (batch * num_kv_heads + kv head) * num_kv_blocks + key block.
+  __device__ Column column_of(int id) const {
+    const int row = id / num_kv_blocks;
+    return {row / num_kv_heads, row % num_kv_heads, id % num_kv_blocks};
+  }
   __device__ int visible_blocks(int q_block) const {
     const int last_row = min((q_block + 1) * block, q_len) - 1;
     const int last_key = min(last_row + causal_shift, kv_len - 1);
@@ -44,8 +49,8 @@ __global__ void __launch_bounds__(256)
     hopper::wait_for_predecessor();
     return;
   }
-  const std::uint8_t* const bytes = a.mask + row / a.mask_heads * a.batch_stride +
-                                    row % a.mask_heads * a.head_stride;
+  const std::uint8_t* const bytes =
+      a.mask + row / a.mask_heads * a.batch_stride + row % a.mask_heads * a.head_stride;
   std::uint32_t bits = 0;
 #pragma unroll 8
   for (int k = 0; k < 32; ++k) {
@@ -58,7 +63,8 @@ __global__ void __launch_bounds__(256)
     kept_queries[(static_cast<std::int64_t>(row) * a.num_kv_blocks + key_block) * a.query_words +
                  word] = bits;
   }
-  hopper::wait_for_predecessor();  // so that what follows this kernel also follows the one before it
+  hopper::
+      wait_for_predecessor();  // so that what follows this kernel also follows the one before it
 }
 
 // One warp a column.
@@ -70,20 +76,20 @@ __global__ void __launch_bounds__(256) count_columns(const ColumnArguments a, Co
   const int id = blockIdx.x * 8 + threadIdx.x / 32;
   int count = 0;
   if (id < a.columns) {
-    const int key_block = id % a.num_kv_blocks;
-    const int kv_head = id / a.num_kv_blocks % a.num_kv_heads;
-    const int batch = id / a.num_kv_blocks / a.num_kv_heads;
+    const auto [batch, kv_head, key_block] = a.column_of(id);
     if (a.mask == nullptr) {
       const int first_query = key_block * a.block - a.causal_shift;
       const int first = first_query <= 0 ? 0 : min(first_query / a.block, a.num_q_blocks);
       count = (a.num_q_blocks - first) * a.heads_per_kv_head;
     } else {
       for (int i = lane; i < a.heads_per_kv_head * a.query_words; i += 32) {
-        const int head = (kv_head * a.heads_per_kv_head + i / a.query_words) /
-                         a.mask_heads_per_group;
+        const int head =
+            (kv_head * a.heads_per_kv_head + i / a.query_words) / a.mask_heads_per_group;
         const int mask_row = (a.mask_batch > 1 ? batch : 0) * a.mask_heads + head;
-        count += __popc(to.kept_queries[(static_cast<std::int64_t>(mask_row) * a.num_kv_blocks +
-                                         key_block) * a.query_words + i % a.query_words]);
+        count += __popc(
+            to.kept_queries[(static_cast<std::int64_t>(mask_row) * a.num_kv_blocks + key_block) *
+                                a.query_words +
+                            i % a.query_words]);
       }
       for (int step = 16; step > 0; step /= 2) count += __shfl_xor_sync(~0u, count, step);
     }
@@ -134,9 +140,7 @@ struct Cut {
   __device__ bool is_long(int length) const {
     return std::int64_t{length} * kShareOfLong > share || length > most;
   }
-  __device__ int items(int length) const {
-    return static_cast<int>((length + most - 1) / most);
-  }
+  __device__ int items(int length) const { return static_cast<int>((length + most - 1) / most); }
 };
 
 // The last thread block cuts and sorts the long columns; each other one sorts those of a key/value head, among which long ones
@@ -173,7 +177,8 @@ __global__ void __launch_bounds__(kThreads)
     const int length = to.query_blocks[id];
     if (!sorts_long) {
       const int at = from + atomicAdd(&place[bucket_of(length, longest)], 1);
-      to.column_items[at] = {cut.is_long(length) ? -1 : id, 0, length, -1};
+      const Column column = cut.is_long(length) ? Column{-1, 0, 0} : a.column_of(id);
+      to.column_items[at] = {column, 0, length, -1};
     } else if (cut.is_long(length)) {
       const int items = cut.items(length);
       const int at = atomicAdd(&place[bucket_of(length / items, longest)], items);
@@ -181,9 +186,9 @@ __global__ void __launch_bounds__(kThreads)
       for (int i = 0; i < items; ++i) {
         const int first = static_cast<int>(std::int64_t{length} * i / items);
         const int next = static_cast<int>(std::int64_t{length} * (i + 1) / items);
-        to.items[at + i] = {id, first, next - first, items > 1 ? partial + i : -1};
+        to.items[at + i] = {a.column_of(id), first, next - first, items > 1 ? partial + i : -1};
       }
-      if (items > 1) to.split_columns[atomicAdd(&num_split, 1)] = {id, partial, items};
+      if (items > 1) to.split_columns[atomicAdd(&num_split, 1)] = {a.column_of(id), partial, items};
     }
   }
   if (!sorts_long) return;
@@ -202,15 +207,14 @@ ColumnLimits::ColumnLimits(const AttentionParams& params, int block, int slots) 
       params.batch * params.num_kv_heads * ceil_div<std::int64_t>(params.kv_len, block);
   const std::int64_t most_work = all * q_blocks * (params.num_q_heads / params.num_kv_heads);
   columns = static_cast<int>(all);
-  split_columns = static_cast<int>(std::min<std::int64_t>(
-      {2 * slots, most_work / kLeastOfItem, all}));
-  partials =
-      static_cast<int>(std::min<std::int64_t>(4 * slots, 2 * most_work / kLeastOfItem));
+  split_columns =
+      static_cast<int>(std::min<std::int64_t>({2 * slots, most_work / kLeastOfItem, all}));
+  partials = static_cast<int>(std::min<std::int64_t>(4 * slots, 2 * most_work / kLeastOfItem));
   long_items = static_cast<int>(std::min<std::int64_t>(kShareOfLong * slots, all)) + partials;
 }
 
-void make_columns(const AttentionParams& params, int block, int slots,
-                  const ColumnBuffers& buffers, CUstream_st* stream) {
+void make_columns(const AttentionParams& params, int block, int slots, const ColumnBuffers& buffers,
+                  CUstream_st* stream) {
   const auto narrow = [](std::int64_t value) { return static_cast<int>(value); };
   const ColumnLimits limits(params, block, slots);
   ColumnArguments a = {};
@@ -240,8 +244,8 @@ void make_columns(const AttentionParams& params, int block, int slots,
     count_columns<<<static_cast<unsigned>(count_blocks), 256, 0, stream>>>(a, buffers);
     check_launch("count_columns");
   } else {
-    const std::int64_t warps = std::int64_t{a.mask_batch} * a.mask_heads * a.query_words *
-                               ceil_div(a.num_kv_blocks, 32);
+    const std::int64_t warps =
+        std::int64_t{a.mask_batch} * a.mask_heads * a.query_words * ceil_div(a.num_kv_blocks, 32);
     hopper::launch_dependent("transpose_mask", &transpose_mask,
                              static_cast<int>(ceil_div<std::int64_t>(warps, 8)), 256, 0, stream, a,
                              buffers.kept_queries);

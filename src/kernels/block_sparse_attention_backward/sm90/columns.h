@@ -14,7 +14,7 @@ namespace seer::sm90 {
 // A column of more than kShareOfLong of a slot's even share of the work is long: it is started before all others, whatever its
 // head, since a late start would be felt at the end. One of more than half a share is split.
 struct ColumnLimits {
-  int columns;       // batch * num_kv_heads * key blocks
+  int columns;  // batch * num_kv_heads * key blocks
   int long_items;
   int partials;
   int split_columns;
@@ -28,13 +28,13 @@ struct ColumnBuffers {
   ColumnItem* items;            // [long_items]
   ColumnItem* column_items;     // [columns]
   SplitColumn* split_columns;
-  ColumnCounters* counters;     // zeros
+  ColumnCounters* counters;  // zeros
 };
 
 // Enqueues on `stream`; with a mask, behind a kernel that lets dependents start (block_lists.h). `block` is the size of the blocks of work: the mask's, or what dense attention is cut into.
 // Columns of one key/value head come together, the longest first. The order, and where partial sums go, may differ from run to
 // run; the items are the same.
-void make_columns(const AttentionParams& params, int block, int slots,
-                  const ColumnBuffers& buffers, CUstream_st* stream);
+void make_columns(const AttentionParams& params, int block, int slots, const ColumnBuffers& buffers,
+                  CUstream_st* stream);
 
 }  // namespace seer::sm90

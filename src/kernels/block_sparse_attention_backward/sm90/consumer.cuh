@@ -30,12 +30,11 @@ struct BackwardConsumer {
   __device__ __forceinline__ void wait_full(const Ring& at) {
     shared.group[group].full[at.slot].wait(at.parity);
   }
-  // Each warp arrives once.
+  // Each warp arrives once, after all its lanes have read.
   __device__ __forceinline__ void release(const Ring& at) {
+    __syncwarp();
     if (lane() == 0) shared.group[group].empty[at.slot].arrive();
   }
-  // The lane that reads is the one that releases the slot: no other lane's read needs to be ordered before the producer's next
-  // write.
   __device__ __forceinline__ int row_of(const Ring& at) {
     int row = 0;
     if (lane() == 0) row = shared.group[group].first_row[at.slot];
@@ -44,10 +43,10 @@ struct BackwardConsumer {
   __device__ __forceinline__ WorkMessage message() {
     WorkMessage m = {};
     if (lane() == 0) m = shared.group[group].message;
-    return {__shfl_sync(~0u, m.batch, 0), __shfl_sync(~0u, m.head, 0),
-            __shfl_sync(~0u, m.block, 0), __shfl_sync(~0u, m.num_steps, 0),
-            __shfl_sync(~0u, m.partial, 0)};
+    return {__shfl_sync(~0u, m.batch, 0), __shfl_sync(~0u, m.head, 0), __shfl_sync(~0u, m.block, 0),
+            __shfl_sync(~0u, m.num_steps, 0), __shfl_sync(~0u, m.partial, 0)};
   }
+  // The message is read by the lane that arrives, and what is held by products alone.
   __device__ __forceinline__ void release_work() {
     if (lane() == 0) shared.group[group].work_empty.arrive();
   }
@@ -58,7 +57,7 @@ struct BackwardConsumer {
   // to[64, kHeadDim] += A[64, 64] tile[64, kHeadDim], A in registers.
   __device__ __forceinline__ void start_gradient(float (&to)[kOutputs],
                                                  const std::uint32_t (&a)[kScores / 2],
-                                                 const Ring& tile, bool accumulate) {
+                                                 const Ring& tile) {
     const std::uint32_t address = address_of(tile);
     hopper::pin(to);
     hopper::wgmma_fence();
@@ -66,8 +65,7 @@ struct BackwardConsumer {
     for (int step = 0; step < 4; ++step) {
       hopper::Product<T, kHeadDim>::template rs<true>(
           to, a[4 * step], a[4 * step + 1], a[4 * step + 2], a[4 * step + 3],
-          hopper::matrix_descriptor(address + step * 2048, kColumnGroupBytes),
-          step > 0 || accumulate);
+          hopper::matrix_descriptor(address + step * 2048, kColumnGroupBytes), 1);
     }
     hopper::wgmma_commit();
   }

@@ -10,8 +10,8 @@
 namespace seer::sm90 {
 
 template <class Shared>
-__device__ __forceinline__ void prepare_backward(const BackwardArguments& arguments,
-                                                 Shared& shared, int warpgroups_in_group) {
+__device__ __forceinline__ void prepare_backward(const BackwardArguments& arguments, Shared& shared,
+                                                 int warpgroups_in_group) {
   if (threadIdx.x == 0) {
     hopper::prefetch_tensor_map(arguments.forward.q);
     hopper::prefetch_tensor_map(arguments.forward.k);
@@ -44,7 +44,7 @@ __global__ void __launch_bounds__(BackwardPlan<kBlock, kHeadDim>::kThreads, 1)
     if (warp < P::kGroups) {
       KeyValueProducer<kBlock, kHeadDim>{.arguments = arguments,
                                          .shared = shared,
-                                         .group = warp,
+                                         .group = P::kGroups == 1 ? 0 : warp,
                                          .lane = static_cast<int>(threadIdx.x) % 32}
           .run();
     }
@@ -77,11 +77,12 @@ __global__ void __launch_bounds__(BackwardPlan<kBlock, kHeadDim>::kThreads, 1)
     if (warp < P::kGroups) {
       QueryProducer<kBlock, kHeadDim>{.arguments = arguments,
                                       .shared = shared,
-                                      .group = warp,
+                                      .group = P::kGroups == 1 ? 0 : warp,
                                       .lane = static_cast<int>(threadIdx.x) % 32}
           .run();
     }
-    hopper::wait_for_predecessor();  // so that what follows this kernel also follows the one before it
+    hopper::
+        wait_for_predecessor();  // so that what follows this kernel also follows the one before it
   } else {
     hopper::raise_registers<P::kQueryConsumerRegisters>();
     const int consumer = warpgroup - 1;
@@ -105,14 +106,15 @@ __global__ void __launch_bounds__(128)
   const int index = blockIdx.x / kTiles;
   if (index >= arguments.counters->num_split) return;
   const SplitColumn split = arguments.split_columns[index];
-  const Column column = column_of(arguments.forward, split.column);
+  const Column column = split.column;
 
   float sum[kOutputs] = {};
   for (int n = 0; n < split.count; ++n) {
     const float4* const from =
         reinterpret_cast<const float4*>(arguments.partials) +
         (static_cast<std::int64_t>((split.partial + n) * kTiles + number) * 2 + which) *
-            (kOutputs / 4 * 128) + thread;
+            (kOutputs / 4 * 128) +
+        thread;
 #pragma unroll
     for (int i = 0; i < kOutputs / 4; ++i) {
       const float4 four = from[i * 128];
@@ -127,8 +129,8 @@ __global__ void __launch_bounds__(128)
                 column.batch * strides.batch + column.kv_head * strides.head;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    const int row = column.key_block * kBlock + number * kTileRows + thread / 32 * 16 +
-                    thread % 32 / 4 + 8 * i;
+    const int row =
+        column.key_block * kBlock + number * kTileRows + thread / 32 * 16 + thread % 32 / 4 + 8 * i;
     hopper::store_row(to + row * strides.row, sum, i, which == 0 ? arguments.scale : 1.0f,
                       row < arguments.forward.kv_len);
   }

@@ -8,15 +8,13 @@ namespace seer::sm90 {
 // Scores and probabilities are transposed here, [64 keys, 64 queries]: then they are the left operands, from registers, of the
 // products that sum over queries.
 template <hopper::TwoByteFloat T, int kBlock, int kHeadDim>
-struct KeyValueConsumer
-    : BackwardConsumer<T, kHeadDim, KeyValueStorage<kBlock, kHeadDim>,
-                       BackwardPlan<kBlock, kHeadDim>::kKeyValueSlots> {
+struct KeyValueConsumer : BackwardConsumer<T, kHeadDim, KeyValueStorage<kBlock, kHeadDim>,
+                                           BackwardPlan<kBlock, kHeadDim>::kKeyValueSlots> {
   using P = BackwardPlan<kBlock, kHeadDim>;
-  using Base =
-      BackwardConsumer<T, kHeadDim, KeyValueStorage<kBlock, kHeadDim>, P::kKeyValueSlots>;
-  using typename Base::Ring;
+  using Base = BackwardConsumer<T, kHeadDim, KeyValueStorage<kBlock, kHeadDim>, P::kKeyValueSlots>;
   using Base::arguments, Base::shared, Base::group, Base::number, Base::thread, Base::ring;
   using Base::kOutputs;
+  using typename Base::Ring;
 
   __device__ __forceinline__ void run() {
     std::uint32_t parity = 0;
@@ -82,7 +80,8 @@ struct KeyValueConsumer
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       const int key = first_key + this->first_row() + 8 * i;
-      const int from = key - arguments.forward.causal_shift - first_query;  // the first that sees it
+      const int from =
+          key - arguments.forward.causal_shift - first_query;  // the first that sees it
 #pragma unroll
       for (int j = 0; j < kScores / 4; ++j) {
 #pragma unroll
@@ -93,25 +92,6 @@ struct KeyValueConsumer
     }
   }
 
-#ifdef PACKP
-  __device__ __forceinline__ void differentiate(float (&dp)[kScores], const std::uint32_t (&p)[kScores/2],
-                                                const Ring& gradients) {
-    const float2* const deltas = stats_of(gradients);
-#pragma unroll
-    for (int j = 0; j < kScores / 4; ++j) {
-      const float2 delta = deltas[4 * j];
-#pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const std::uint32_t pair = p[2 * j + i];
-        float lo, hi;
-        if constexpr (std::same_as<T, __nv_bfloat16>) { lo = __uint_as_float(pair << 16); hi = __uint_as_float(pair & 0xFFFF0000u); }
-        else { const float2 f = __half22float2(*reinterpret_cast<const __half2*>(&pair)); lo = f.x; hi = f.y; }
-        dp[4 * j + 2 * i] = lo * (dp[4 * j + 2 * i] - delta.x);
-        dp[4 * j + 2 * i + 1] = hi * (dp[4 * j + 2 * i + 1] - delta.y);
-      }
-    }
-  }
-#endif
   // dp becomes p (dp - delta).
   __device__ __forceinline__ void differentiate(float (&dp)[kScores], const float (&p)[kScores],
                                                 const Ring& gradients) {
@@ -127,7 +107,8 @@ struct KeyValueConsumer
   }
 
   // What the tensor cores do, in order: S0 dP0 | dV0 dK0 S1 dP1 | dV1 dK1 S2 dP2 | ...; while a step's exponentials are
-  // computed its dP runs, and while its differences are, its dV.
+  // computed its dP runs, and while its differences are, its dV. Only gradients are in flight from one step to the next: ptxas
+  // serialises what reads accumulators of an earlier round of the loop.
   __device__ __forceinline__ void accumulate(float (&grad_k)[kOutputs], float (&grad_v)[kOutputs],
                                              const WorkMessage& work) {
     float scores[kScores], dp[kScores];
@@ -156,18 +137,14 @@ struct KeyValueConsumer
       exponentiate(scores, queries, first_key);
       hopper::pack_operands<T>(p, scores);
       hopper::pin(p);
-      this->start_gradient(grad_v, p, gradients, true);
+      this->start_gradient(grad_v, p, gradients);
       hopper::wgmma_wait<1>();
       hopper::pin(dp);
       if (i + 1 == work.num_steps) this->release_work();
-#ifdef PACKP
-      differentiate(dp, p, gradients);
-#else
       differentiate(dp, scores, gradients);
-#endif
       hopper::pack_operands<T>(ds, dp);
       hopper::pin(ds);
-      this->start_gradient(grad_k, ds, queries, true);
+      this->start_gradient(grad_k, ds, queries);
       previous_queries = queries;
       previous_gradients = gradients;
     }
@@ -191,9 +168,11 @@ struct KeyValueConsumer
   }
   __device__ __forceinline__ void store_partial(const float (&from)[kOutputs], int which,
                                                 const WorkMessage& work) {
-    float4* const to = reinterpret_cast<float4*>(arguments.partials) +
-                       (static_cast<std::int64_t>(work.partial * P::kWarpgroupsInGroup + number) *
-                            2 + which) * (kOutputs / 4 * 128) + thread;
+    float4* const to =
+        reinterpret_cast<float4*>(arguments.partials) +
+        (static_cast<std::int64_t>(work.partial * P::kWarpgroupsInGroup + number) * 2 + which) *
+            (kOutputs / 4 * 128) +
+        thread;
 #pragma unroll
     for (int i = 0; i < kOutputs / 4; ++i) {
       to[i * 128] = make_float4(from[4 * i], from[4 * i + 1], from[4 * i + 2], from[4 * i + 3]);

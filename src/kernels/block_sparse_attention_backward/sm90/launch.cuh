@@ -13,9 +13,9 @@ template <typename Storage>
 void launch_persistent(const char* name, void (*kernel)(BackwardArguments), int thread_blocks,
                        int threads, const BackwardArguments& arguments, CUstream_st* stream) {
   static_assert(sizeof(Storage) <= 227 * 1024, "a thread block's shared memory");
-  check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                  sizeof(Storage)),
-             "cudaFuncSetAttribute");
+  check_cuda(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Storage)),
+      "cudaFuncSetAttribute");
   hopper::launch_dependent(name, kernel, thread_blocks, threads, sizeof(Storage), stream,
                            arguments);
 }

@@ -10,9 +10,9 @@ struct QueryConsumer : BackwardConsumer<T, kHeadDim, QueryStorage<kBlock, kHeadD
                                         BackwardPlan<kBlock, kHeadDim>::kQuerySlots> {
   using P = BackwardPlan<kBlock, kHeadDim>;
   using Base = BackwardConsumer<T, kHeadDim, QueryStorage<kBlock, kHeadDim>, P::kQuerySlots>;
-  using typename Base::Ring;
   using Base::arguments, Base::shared, Base::group, Base::number, Base::thread, Base::ring;
   using Base::kOutputs;
+  using typename Base::Ring;
   static constexpr int kParts = kHeadDim / 16;
   using Operand = std::uint32_t[kParts][4];  // 64 rows as wgmma takes its left operand
   // In this instance ptxas 13.0 lets `ds` have the registers of `grad_out`, which the next step still reads. It does not where
@@ -52,7 +52,6 @@ struct QueryConsumer : BackwardConsumer<T, kHeadDim, QueryStorage<kBlock, kHeadD
         }
         stats[0] = shared.stats[group][ring.slot][this->first_row()];
         stats[1] = shared.stats[group][ring.slot][this->first_row() + 8];
-        __syncwarp();
       }
       this->release(ring);
       ring.advance();
@@ -79,10 +78,9 @@ struct QueryConsumer : BackwardConsumer<T, kHeadDim, QueryStorage<kBlock, kHeadD
 #pragma unroll
     for (int step = 0; step < kParts; ++step) {
       const std::uint32_t offset = step / 4 * kColumnGroupBytes + step % 4 * 32;
-      hopper::Product<T, 64>::template rs<false>(to, rows[step][0], rows[step][1], rows[step][2],
-                                                 rows[step][3],
-                                                 hopper::matrix_descriptor(b + offset, 0),
-                                                 step > 0);
+      hopper::Product<T, 64>::template rs<false>(
+          to, rows[step][0], rows[step][1], rows[step][2], rows[step][3],
+          hopper::matrix_descriptor(b + offset, 0), step > 0);
     }
     hopper::wgmma_commit();
   }
@@ -163,7 +161,7 @@ struct QueryConsumer : BackwardConsumer<T, kHeadDim, QueryStorage<kBlock, kHeadD
       differentiate(dp, scores, delta);
       hopper::pack_operands<T>(ds, dp);
       hopper::pin(ds);
-      this->start_gradient(grad_q, ds, keys, true);
+      this->start_gradient(grad_q, ds, keys);
       previous_keys = keys;
     }
     hopper::wgmma_wait<0>();

@@ -74,8 +74,10 @@ struct QueryProducer {
     s.full[slot].arrive_and_expect(P::kTileBytes + (stats == nullptr ? 0 : P::kStatBytes));
     hopper::load_rows(&shared.slot[group][slot], map, s.full[slot], row, head, batch);
     if (stats != nullptr) {
-      const std::int64_t at = (static_cast<std::int64_t>(batch) * arguments.forward.num_q_heads +
-                               head) * arguments.padded_q_len + row;
+      const std::int64_t at =
+          (static_cast<std::int64_t>(batch) * arguments.forward.num_q_heads + head) *
+              arguments.padded_q_len +
+          row;
       hopper::load_bytes(shared.stats[group][slot], stats + at, P::kStatBytes, s.full[slot]);
     }
     ring.advance();

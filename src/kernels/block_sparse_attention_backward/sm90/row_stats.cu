@@ -55,11 +55,13 @@ __global__ void __launch_bounds__(kThreads)
   constexpr int kThreadsOfRow = kHeadDim / 8;
   constexpr int kStep = kThreads / kThreadsOfRow;
   hopper::let_dependents_start();
-  const int blocks_of_head = (stats.padded_q_len + kStep * kRowsInFlight - 1) / (kStep * kRowsInFlight);
+  const int blocks_of_head =
+      (stats.padded_q_len + kStep * kRowsInFlight - 1) / (kStep * kRowsInFlight);
   const std::int64_t id = blockIdx.x / blocks_of_head;
   const std::int64_t batch = id / a.num_q_heads, head = id % a.num_q_heads;
   const int part = threadIdx.x % kThreadsOfRow;
-  const int first = blockIdx.x % blocks_of_head * kStep * kRowsInFlight + threadIdx.x / kThreadsOfRow;
+  const int first =
+      blockIdx.x % blocks_of_head * kStep * kRowsInFlight + threadIdx.x / kThreadsOfRow;
   const T* const out = static_cast<const T*>(a.out) + batch * a.out_strides.batch +
                        head * a.out_strides.head + part * 8;
   const T* const grad = static_cast<const T*>(a.grad_out) + batch * a.grad_out_strides.batch +
@@ -95,7 +97,8 @@ __global__ void __launch_bounds__(kThreads)
     stats.minus_lse[to] = minus_lse;
     stats.delta[to] = delta;
   }
-  hopper::wait_for_predecessor();  // so that what follows this kernel also follows the one before it
+  hopper::
+      wait_for_predecessor();  // so that what follows this kernel also follows the one before it
 }
 
 template <typename T, int kHeadDim>

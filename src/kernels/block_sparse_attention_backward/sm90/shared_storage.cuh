@@ -12,9 +12,10 @@ namespace seer::sm90 {
 
 // What a producer tells its group of the next piece of work.
 struct WorkMessage {
-  int batch, head, block;  // a key/value head and its key block, or a query head and its query block
-  int num_steps;           // tiles of 64 queries (of 64 keys) that follow; negative: no work follows
-  int partial;             // of keys and values: ColumnItem::partial
+  int batch, head,
+      block;      // a key/value head and its key block, or a query head and its query block
+  int num_steps;  // tiles of 64 queries (of 64 keys) that follow; negative: no work follows
+  int partial;    // of keys and values: ColumnItem::partial
 };
 
 // The barriers of one group.
@@ -24,6 +25,7 @@ struct GroupBarriers {
   hopper::Barrier full[kSlots], empty[kSlots];
   int first_row[kSlots];  // of the tile in the slot
   WorkMessage message;
+  std::uint32_t work_parity;  // the producer's, where it has no register for it
 };
 
 template <int kGroups, int kSlots, int kHeldTiles, int kTileBytes>
