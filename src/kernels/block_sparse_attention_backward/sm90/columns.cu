@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/ceil_div.h"
+#include "kernels/block_sparse_attention_backward/sm90/arguments.cuh"
 #include "kernels/device/check.cuh"
 #include "kernels/hopper/dependent_launch.cuh"
 

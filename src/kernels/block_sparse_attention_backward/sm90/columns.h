@@ -4,11 +4,15 @@
 #include <cstdint>
 
 #include "kernels/block_sparse_attention_backward/params.h"
-#include "kernels/block_sparse_attention_backward/sm90/arguments.cuh"
 
 struct CUstream_st;
 
 namespace seer::sm90 {
+
+// See arguments.cuh.
+struct ColumnItem;
+struct SplitColumn;
+struct ColumnCounters;
 
 // How much there can be of what the device cuts; it depends on the sizes and on `slots`, how many items run at a time.
 // A column of more than kShareOfLong of a slot's even share of the work is long: it is started before all others, whatever its
