@@ -91,7 +91,7 @@ class FinetuneTest(ModelVerbTest):
         config = json.loads((out / "config.json").read_text())
         before = json.loads((self.model / "config.json").read_text())
         self.assertEqual(config["max_position_embeddings"], 4 * before["max_position_embeddings"])
-        self.assertEqual(config["rope_scaling"]["rope_type"], "yarn")
+        self.assertEqual(config["rope_parameters"]["rope_type"], "yarn")
         self.assertEqual(config["vocab_size"], before["vocab_size"])
         self.assertEqual((out / "tokenizer.json").read_bytes(), (BUNDLED / "tokenizer.json").read_bytes())
         self.assertEqual(sorted(path.name for path in (out / "gates").iterdir()), ["gate_config.json", "gates.safetensors"])
