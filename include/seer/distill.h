@@ -11,21 +11,11 @@
 #include <vector>
 
 #include "seer/gate.h"
+#include "seer/gate_loss.h"
 #include "seer/model.h"
 #include "seer/training_data.h"
 
 namespace seer {
-
-// What is compared with the teacher: the block map (the maximum probability in each block), raised to
-// DistillOptions::target_power, with rows divided by their sums: T. P is the softmax of the gate's logits along each row.
-//   kKl        sum of T (log T - log P), divided by the number of entries (the published loss)
-//   kMse       mean of (P - T)^2
-//   kSmoothL1  mean of Huber's loss of P - T with its corner at 1
-// Entries are all heads, rows and columns of the map, those included that are never visible.
-enum class DistillLoss { kKl, kMse, kSmoothL1 };
-DistillLoss parse_distill_loss(
-    std::string_view name);  // "kl", "mse", "smooth-l1"; throws std::invalid_argument
-std::string_view distill_loss_name(DistillLoss loss);
 
 // So many training sequences of so many tokens.
 struct LengthCount {
@@ -63,6 +53,9 @@ struct DistillOptions {
   std::uint64_t seed = 0;                 // of the order of lengths and of what is replayed
 
   std::int64_t longest_sequence() const;
+  GateLossOptions gate_loss() const {
+    return {.loss = loss, .target_power = target_power, .row_slice = row_slice};
+  }
   std::int64_t updates() const { return steps * (1 + replay); }
   // Throws std::invalid_argument naming the field, its value and what is accepted.
   void check() const;

@@ -68,6 +68,11 @@ class SparseAttention final : public Attention {
   std::int64_t past_multiple() const override;
   AttentionPooling pooling(std::int64_t layer, std::int64_t past) const override;
   at::Tensor attend(const AttentionCall& call) override;
+  // What attend() would compute, without computing it: the block mask, bool [1, num_q_heads or 1, query blocks, key
+  // blocks]; undefined where it is dense. In place of attend(), not besides it: both take the keys in.
+  at::Tensor choose(const AttentionCall& call);
+  // Tokens of a mask's block.
+  std::int64_t block_size() const;
 
   // The policy's canonical text.
   std::string policy() const;

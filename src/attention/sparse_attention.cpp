@@ -150,7 +150,7 @@ struct SparseAttention::Impl {
   }
 
   // bool [1, heads or 1, q blocks, kv blocks]
-  at::Tensor choose(const AttentionCall& call, const BlockGrid& grid) {
+  at::Tensor mask_of(const AttentionCall& call, const BlockGrid& grid) {
     if (gates == nullptr || !selector->has_gate_rule())
       return selector->select(scores(call, grid), grid, prompt_length, call.layer);
     const auto [q_reps, k_reps] = representatives(call);
@@ -182,20 +182,12 @@ struct SparseAttention::Impl {
     return counts;
   }
 
-  at::Tensor dense(const AttentionCall& call, const BlockGrid& grid, bool is_prompt) {
-    if (is_prompt) {
-      BlockCount& count = counts.at(static_cast<std::size_t>(call.layer));
-      count.kept += grid.visible() * call.q.size(1);
-      count.visible += grid.visible() * call.q.size(1);
-      if (options.on_mask) options.on_mask(call, at::Tensor());
-    }
-    const Stopwatch watch(attention_seconds);
-    return dense_attention(call.q, call.k, call.v, AttentionBackend::kSeer);
+  BlockGrid grid_of(const AttentionCall& call) const {
+    return {.q_len = call.q_len(), .kv_len = call.kv_len(), .block_size = options.block_size};
   }
 
-  at::Tensor attend(const AttentionCall& call) {
-    const BlockGrid grid{
-        .q_len = call.q_len(), .kv_len = call.kv_len(), .block_size = options.block_size};
+  at::Tensor choose(const AttentionCall& call) {
+    const BlockGrid grid = grid_of(call);
     const bool is_prompt = call.past() < prompt_length;
     const bool is_sparse_layer =
         policy.source != PolicySource::kDense && call.layer >= policy.start_layer;
@@ -204,18 +196,27 @@ struct SparseAttention::Impl {
       keys[static_cast<std::size_t>(call.layer)].append(call.k_before_rope, call.k_pools,
                                                         gates->layer(call.layer));
     }
-    if (!is_sparse_layer || !is_prompt || is_too_short()) return dense(call, grid, is_prompt);
-
+    if (!is_prompt) return {};
+    BlockCount& count = counts.at(static_cast<std::size_t>(call.layer));
+    const std::int64_t visible = grid.visible() * call.q.size(1);
+    count.visible += visible;
     at::Tensor mask;
-    {
+    if (is_sparse_layer && !is_too_short()) {
       const Stopwatch watch(selection_seconds);
-      mask = choose(call, grid);
+      mask = mask_of(call, grid);
       count_kept(call.layer, mask, call.q.size(1) / mask.size(1));
-      counts.at(static_cast<std::size_t>(call.layer)).visible += grid.visible() * call.q.size(1);
+    } else {
+      count.kept += visible;
     }
     if (options.on_mask) options.on_mask(call, mask);
+    return mask;
+  }
+
+  at::Tensor attend(const AttentionCall& call) {
+    const at::Tensor mask = choose(call);
     const Stopwatch watch(attention_seconds);
-    return std::get<0>(block_sparse_attention(call.q, call.k, call.v, mask, grid.block_size));
+    if (!mask.defined()) return dense_attention(call.q, call.k, call.v, AttentionBackend::kSeer);
+    return std::get<0>(block_sparse_attention(call.q, call.k, call.v, mask, options.block_size));
   }
 };
 
@@ -243,6 +244,14 @@ AttentionPooling SparseAttention::pooling(std::int64_t layer, std::int64_t past)
 
 at::Tensor SparseAttention::attend(const AttentionCall& call) {
   return impl_->attend(call);
+}
+
+at::Tensor SparseAttention::choose(const AttentionCall& call) {
+  return impl_->choose(call);
+}
+
+std::int64_t SparseAttention::block_size() const {
+  return impl_->options.block_size;
 }
 
 std::string SparseAttention::policy() const {

@@ -23,6 +23,7 @@
 #include "cli/model_flags.h"
 #include "cli/progress_line.h"
 #include "cli/text_flags.h"
+#include "cli/training_run.h"
 #include "seer/distill_plan.h"
 #include "seer/hub.h"
 
@@ -56,37 +57,6 @@ GateConfig gate_config_of(const DistillFlags& flags, const ModelConfig& model) {
   config.qk_norm = flags.qk_norm;
   check_gate_config(config, model);
   return config;
-}
-
-std::string checkpoint_of(const DistillFlags& flags) {
-  return fs::path(flags.out).lexically_normal().string() + ".checkpoint";
-}
-
-// The log without what a resumed run does again.
-void open_log(const std::string& path, std::int64_t steps_done, std::ofstream& log) {
-  std::string kept;
-  if (steps_done > 0) {
-    std::ifstream before(path);
-    for (std::string line; std::getline(before, line);) {
-      const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
-      if (json.is_object() && json.value("step", steps_done + 1) <= steps_done) kept += line + "\n";
-    }
-  }
-  log.open(path, std::ios::trunc);
-  log << kept << std::flush;
-  if (!log) throw std::runtime_error(path + ": the log cannot be written; name another with --log");
-}
-
-std::string time_text(double seconds) {
-  char text[32];
-  if (seconds < 90) {
-    std::snprintf(text, sizeof text, "%.0f s", seconds);
-  } else if (seconds < 5400) {
-    std::snprintf(text, sizeof text, "%.1f min", seconds / 60);
-  } else {
-    std::snprintf(text, sizeof text, "%.1f h", seconds / 3600);
-  }
-  return text;
 }
 
 double mean(const std::vector<double>& values) {
@@ -143,7 +113,7 @@ std::string training_record(const DistillFlags& flags, const TrainingData& data,
 bool train(Distiller& distiller, const DistillFlags& flags, std::ofstream& log,
            std::optional<DistillProgress>& last) {
   Progress progress(flags.options, distiller.tokens());
-  const std::string checkpoint = checkpoint_of(flags);
+  const std::string checkpoint = checkpoint_of(flags.out);
   std::int64_t saved = distiller.step();
   const auto save = [&] {
     if (distiller.step() == saved) return;
@@ -177,12 +147,6 @@ CalibrationTable calibrate(const Model& model, const GateSet& gates, const Train
                  static_cast<long long>(total));
   };
   return calibrate_gates(model, gates, held_out, options);
-}
-
-int stopped(std::int64_t step) {
-  std::fprintf(stderr, "seer: stopped after step %lld; go on with --resume\n",
-               static_cast<long long>(step));
-  return kExitInterrupted;
 }
 
 // Of several lengths a round, unless the user says more or less.
@@ -247,20 +211,15 @@ int distill(DistillFlags flags) {
   {
     Distiller distiller(model, gates, *data, flags.options);
     if (flags.resume) {
-      distiller.resume(checkpoint_of(flags));
-    } else if (fs::exists(checkpoint_of(flags))) {
-      throw std::runtime_error(
-          checkpoint_of(flags) +
-          ": the checkpoint of an unfinished run is here; go on with --resume, or "
-          "remove it to begin anew");
+      distiller.resume(checkpoint_of(flags.out));
+    } else {
+      require_no_checkpoint(checkpoint_of(flags.out));
     }
     std::ofstream log;
-    if (const fs::path parent = fs::path(flags.log).parent_path(); !parent.empty())
-      fs::create_directories(parent);
     open_log(flags.log, distiller.step(), log);
     watch_for_interrupt();
     // Before hours of work: the folder can be written.
-    if (!flags.resume) distiller.save_checkpoint(checkpoint_of(flags));
+    if (!flags.resume) distiller.save_checkpoint(checkpoint_of(flags.out));
     if (!train(distiller, flags, log, last)) return stopped(distiller.step());
   }
   gates.set_training(training_record(flags, *data, last));
@@ -271,7 +230,7 @@ int distill(DistillFlags flags) {
   }
   gates.save(flags.out);
   std::error_code ignored;  // what is left of it costs space and nothing else
-  fs::remove_all(checkpoint_of(flags), ignored);
+  fs::remove_all(checkpoint_of(flags.out), ignored);
   std::fprintf(stderr, "seer: adapter in %s\n", flags.out.c_str());
   return kExitDone;
 }

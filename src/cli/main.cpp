@@ -16,6 +16,7 @@
 #include "cli/distill.h"
 #include "cli/doctor.h"
 #include "cli/eval.h"
+#include "cli/finetune.h"
 #include "cli/gates.h"
 #include "cli/generate.h"
 #include "cli/info.h"
@@ -62,6 +63,7 @@ int run(int argc, char** argv) {
   add_bench(app, action);
   add_distill(app, action);
   add_calibrate(app, action);
+  add_finetune(app, action);
   add_generate(app, action);
   add_score(app, action);
   add_eval(app, action);

@@ -14,12 +14,6 @@ namespace {
 // Far more than processors have; the OpenMP runtime crashes where the system gives it no more threads.
 constexpr int kMaxThreads = 1024;
 
-AttentionBackend attention_of(const std::string& name) {
-  if (name == "seer") return AttentionBackend::kSeer;
-  if (name == "sdpa") return AttentionBackend::kSdpa;
-  throw std::invalid_argument("--attention '" + name + "': expected seer or sdpa");
-}
-
 void check_threads(std::optional<int> threads) {
   if (threads.value_or(1) >= 1 && threads.value_or(1) <= kMaxThreads) return;
   throw std::invalid_argument("--threads " + std::to_string(*threads) + ": expected 1 to " +
@@ -27,6 +21,12 @@ void check_threads(std::optional<int> threads) {
 }
 
 }  // namespace
+
+AttentionBackend attention_of(const std::string& name) {
+  if (name == "seer") return AttentionBackend::kSeer;
+  if (name == "sdpa") return AttentionBackend::kSdpa;
+  throw std::invalid_argument("--attention '" + name + "': expected seer or sdpa");
+}
 
 c10::Device device_of(const std::string& device) {
   try {

@@ -34,6 +34,7 @@ void add_threads_flag(CLI::App& command, std::optional<int>& threads);
 // Throws std::invalid_argument that names the flag.
 c10::Device device_of(const std::string& device);
 at::ScalarType dtype_of(const std::string& dtype, c10::Device device);
+AttentionBackend attention_of(const std::string& name);
 void set_threads(std::optional<int> threads);
 
 // Throws std::invalid_argument for a flag's value that is not known, std::runtime_error for a device that is not there:

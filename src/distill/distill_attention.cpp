@@ -10,8 +10,8 @@
 #include <cmath>
 #include <stdexcept>
 
-#include "distill/gate_loss.h"
 #include "seer/ops.h"
+#include "training/gate_loss.h"
 
 namespace seer {
 namespace {
@@ -51,14 +51,14 @@ at::Tensor DistillAttention::attend(const AttentionCall& call) {
   // The model runs in inference mode, where nothing can be differentiated.
   const c10::InferenceMode normal(false);
   const at::AutoGradMode gradients(true);
-  const GateExample example = gate_example(gate, call, block_map, options_);
+  const GateExample example = gate_example(gate, call, block_map, options_.gate_loss());
   if (pass_.learn) learn(call.layer, example);
   if (pass_.keep) examples_.push_back(example.kept());
   return out;
 }
 
 void DistillAttention::learn(std::int64_t layer, const GateExample& example) {
-  const GatePrediction prediction = predict(gates_.layer(layer), example, options_);
+  const GatePrediction prediction = predict(gates_.layer(layer), example, options_.gate_loss());
   const at::Tensor& loss = prediction.loss;
   const auto index = static_cast<std::size_t>(layer);
   losses_.at(index) = loss.detach().to(at::kDouble);

@@ -4,10 +4,10 @@
 #include <utility>
 #include <vector>
 
-#include "distill/gate_example.h"
 #include "seer/attention.h"
 #include "seer/distill.h"
 #include "seer/gate.h"
+#include "training/gate_example.h"
 
 namespace seer {
 

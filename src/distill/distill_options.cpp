@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <numbers>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -12,6 +11,7 @@
 
 #include "base/quote.h"
 #include "seer/distill.h"
+#include "training/schedule.h"
 
 namespace seer {
 namespace {
@@ -67,16 +67,9 @@ void DistillOptions::check() const {
 }
 
 double learning_rate_at(const DistillOptions& options, std::int64_t update) {
-  if (update < options.warmup_steps) {
-    return options.learning_rate * static_cast<double>(update + 1) /
-           static_cast<double>(options.warmup_steps);
-  }
-  const std::int64_t rest = std::max<std::int64_t>(1, options.updates() - options.warmup_steps);
-  const double progress =
-      std::min(1.0, static_cast<double>(update - options.warmup_steps) / static_cast<double>(rest));
-  const double cosine = 0.5 * (1 + std::cos(std::numbers::pi * progress));
-  return options.final_learning_rate +
-         (options.learning_rate - options.final_learning_rate) * cosine;
+  return scheduled_rate(LearningRateSchedule::kCosine, options.learning_rate,
+                        options.final_learning_rate, options.warmup_steps, options.updates(),
+                        update);
 }
 
 std::string lengths_text(const DistillOptions& options) {

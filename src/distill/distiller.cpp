@@ -1,6 +1,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,13 +12,13 @@
 #include <utility>
 
 #include "base/ceil_div.h"
-#include "distill/data_ahead.h"
 #include "distill/distill_attention.h"
-#include "distill/gate_optimizer.h"
 #include "distill/replay.h"
 #include "distill/sequence_order.h"
-#include "distill/training_state.h"
 #include "seer/distill.h"
+#include "training/adamw.h"
+#include "training/data_ahead.h"
+#include "training/training_state.h"
 
 namespace seer {
 
@@ -43,7 +44,7 @@ struct Distiller::Impl {
   SequenceOrder order;
   DataAhead ahead;
   TrainingState state;
-  GateOptimizer optimizer;
+  AdamW optimizer;
   ReplayRing replay;
 
   Impl(const Model& given_model, GateSet& given_gates, const TrainingData& given_data,
@@ -55,7 +56,11 @@ struct Distiller::Impl {
         order(options),
         ahead(data),
         state(new_state()),
-        optimizer(state, options),
+        optimizer({{.tensors = state.tensors, .weight_decay = options.weight_decay}},
+                  {.beta1 = options.beta1,
+                   .beta2 = options.beta2,
+                   .epsilon = options.epsilon,
+                   .clip_norm = options.clip_norm}),
         replay(options) {}
 
   ~Impl() { gates.set_requires_grad(false); }
@@ -75,7 +80,8 @@ struct Distiller::Impl {
     const auto text = [](auto value) { return fmt::format("{}", value); };
     gates.set_requires_grad(true);
     TrainingState fresh;
-    fresh.parameters = gates.parameters();
+    for (const GateParameter& parameter : gates.parameters())
+      fresh.tensors.push_back(trained_tensor(parameter.name, parameter.value));
     fresh.settings = {{"model", gates.config().fingerprint},
                       {"design", gates.config().design},
                       {"data", data.fingerprint()},
@@ -162,22 +168,32 @@ struct Distiller::Impl {
     for (std::size_t layer = 0; layer < sequence.size(); ++layer) {
       const GateExample& example = sequence[layer];
       const at::Tensor loss =
-          predict(gates.layer(static_cast<std::int64_t>(layer)), example, options).loss;
+          predict(gates.layer(static_cast<std::int64_t>(layer)), example, options.gate_loss()).loss;
       (loss * (weight_of(example.grid) / static_cast<double>(options.batch_size))).backward();
     }
   }
 
-  // Returns what GateOptimizer::update() does.
+  // Returns what AdamW::update() does.
   at::Tensor update(std::int64_t number) {
-    at::Tensor squares = optimizer.update(number, learning_rate_at(options, number));
-    optimizer.forget_gradients();
+    std::vector<at::Tensor> gradients;
+    for (const TrainedTensor& tensor : state.tensors) {
+      const at::Tensor& gradient = tensor.value.grad();
+      gradients.push_back(gradient.defined() ? gradient : at::zeros_like(tensor.value));
+    }
+    at::Tensor squares = optimizer.update(gradients, number, learning_rate_at(options, number));
+    forget_gradients();
     return squares;
+  }
+
+  void forget_gradients() const {
+    for (const TrainedTensor& tensor : state.tensors) tensor.value.mutable_grad() = at::Tensor();
   }
 
   DistillProgress run_step() {
     const auto start = std::chrono::steady_clock::now();
     const std::int64_t first_update = state.step * (1 + options.replay);
-    optimizer.begin_step();
+    forget_gradients();
+    optimizer.begin();
     const Attentions attentions = run_sequences(state.step, /*learn=*/true);
     std::vector<at::Tensor> squares = {update(first_update)};
     for (std::int64_t i = 0; i < options.replay; ++i) {
@@ -217,18 +233,18 @@ struct Distiller::Impl {
 
   // The gradient's norm of the first update. Throws where that of any is not finite.
   double checked_norm(const std::vector<at::Tensor>& squares) const {
-    if (state.parameters.empty()) return 0;
+    if (state.tensors.empty()) return 0;
     const at::Tensor together = at::stack(squares).cpu();  // asks the device once
-    const float* square = together.const_data_ptr<float>();
+    const double* square = together.const_data_ptr<double>();
     double first = 0;
     for (std::size_t update = 0; update < squares.size(); ++update) {
       double sum = 0;
-      for (const GateParameter& parameter : state.parameters) {
-        sum += static_cast<double>(*square++);
+      for (const TrainedTensor& tensor : state.tensors) {
+        sum += *square++;
         if (std::isfinite(sum)) continue;
         throw std::runtime_error(
             fmt::format("step {}: the gradient of {} is not finite: lower the learning rate",
-                        state.step + 1, parameter.name));
+                        state.step + 1, tensor.name));
       }
       if (update == 0) first = std::sqrt(sum);
     }

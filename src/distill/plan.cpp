@@ -1,67 +1,18 @@
-#include <ATen/ops/mm.h>
-#include <ATen/ops/randn.h>
-#include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 #include <nlohmann/json.hpp>
 
 #include "base/ceil_div.h"
-#include "distill/gate_example.h"
 #include "distill/sequence_order.h"
 #include "model/memory_estimate.h"
 #include "seer/device.h"
 #include "seer/distill_plan.h"
+#include "training/estimate.h"
+#include "training/gate_example.h"
 
 namespace seer {
-namespace {
-
-// Multiply-adds count twice.
-double operations_of_a_pass(const ModelConfig& model, std::int64_t length) {
-  const ParameterCount parameters = count_parameters(model);
-  const double tokens = static_cast<double>(length);
-  const double products = 2 * static_cast<double>(parameters.total - parameters.embedding) * tokens;
-  const double attention =
-      4 * 0.5 * tokens * tokens *
-      static_cast<double>(model.num_q_heads * model.head_dim * model.num_layers);
-  return products + attention;
-}
-
-// Operations a second of a matrix product of this dtype on this device.
-double measured_speed(const at::TensorOptions& tensors) {
-  const c10::InferenceMode inference;
-  const bool is_cpu = tensors.device().is_cpu();
-  const std::int64_t size = is_cpu ? 1024 : 8192;
-  constexpr double kLeastSeconds = 0.2;
-  // Numbers that differ: a GPU is slower with them than with equal ones.
-  const at::Tensor a = at::randn({size, size}, tensors);
-  at::mm(a, a);
-  synchronize(a.device());
-  const auto start = std::chrono::steady_clock::now();
-  double seconds = 0;
-  int runs = 0;
-  do {
-    at::mm(a, a);
-    synchronize(a.device());
-    ++runs;
-    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  } while (seconds < kLeastSeconds);
-  const auto edge = static_cast<double>(size);
-  return 2 * edge * edge * edge * runs / seconds;
-}
-
-std::string gigabytes(double bytes) {
-  return fmt::format("{:.2f} GB", bytes / 1e9);
-}
-
-std::string duration(double seconds) {
-  if (seconds < 5400) return fmt::format("{:.0f} minutes", std::max(1.0, seconds / 60));
-  return fmt::format("{:.1f} hours", seconds / 3600);
-}
-
-}  // namespace
 
 std::string settings_json(const DistillOptions& options) {
   const nlohmann::ordered_json context = options.lengths.empty()
@@ -118,10 +69,11 @@ std::string distill_plan_text(const ModelConfig& model, const GateSet& gates,
   for (const std::int64_t length : order.lengths(sequences)) ++sequences_of[length];
   double operations = 0;
   for (const auto& [length, count] : sequences_of)
-    operations += as_double(count) * operations_of_a_pass(model, length);
-  const double kept = options.replay == 0 ? 0
-                                          : as_double(options.replay_sequences) *
-                                                kept_bytes(gates, options, dtype, longest);
+    operations += as_double(count) * operations_of_a_pass(model, length).all();
+  const double kept = options.replay == 0
+                          ? 0
+                          : as_double(options.replay_sequences) *
+                                kept_bytes(gates, options.gate_loss(), dtype, longest);
 
   std::string text;
   text += fmt::format("model            {} ({} parameters)\n", model.name, parameters.total);
@@ -140,17 +92,18 @@ std::string distill_plan_text(const ModelConfig& model, const GateSet& gates,
       text += fmt::format("                 {} sequences of {} tokens\n", count, length);
   }
   text += fmt::format("memory           {} (weights {}{}, activations {}, maps {}, gates {}{})\n",
-                      gigabytes(weights + rows + cache + maps + trained + kept), gigabytes(weights),
+                      gigabytes_text(weights + rows + cache + maps + trained + kept),
+                      gigabytes_text(weights),
                       options.stream_layers ? " of one layer and the embedding" : "",
-                      gigabytes(rows + cache), gigabytes(maps), gigabytes(trained),
-                      kept > 0 ? ", replay at most " + gigabytes(kept) : "");
+                      gigabytes_text(rows + cache), gigabytes_text(maps), gigabytes_text(trained),
+                      kept > 0 ? ", replay at most " + gigabytes_text(kept) : "");
   if (options.replay > 0) {
     text += fmt::format("updates          {}: {} a step on kept sequences of {:.1f} MB at most\n",
                         options.updates(), options.replay,
-                        kept_bytes(gates, options, dtype, longest) / 1e6);
+                        kept_bytes(gates, options.gate_loss(), dtype, longest) / 1e6);
   }
   text += fmt::format("time             {} at the speed of this machine's matrix products in {}\n",
-                      duration(operations / measured_speed(tensors)), dtype_name(dtype));
+                      duration_text(operations / measured_speed(tensors)), dtype_name(dtype));
   return text;
 }
 

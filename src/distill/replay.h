@@ -4,7 +4,8 @@
 #include <cstdint>
 #include <deque>
 
-#include "distill/gate_example.h"
+#include "seer/distill.h"
+#include "training/gate_example.h"
 
 namespace seer {
 

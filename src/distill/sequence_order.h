@@ -5,15 +5,9 @@
 #include <vector>
 
 #include "seer/distill.h"
+#include "training/data_ahead.h"
 
 namespace seer {
-
-// Number `index` (from 0) of those with `length` tokens.
-struct SequencePlace {
-  std::int64_t length = 0;
-  std::int64_t index = 0;
-  bool operator==(const SequencePlace&) const = default;
-};
 
 // Sequences of one length follow each other. Of several lengths, DistillOptions::lengths says how many of each make a
 // round; each round is in an order of its own.

@@ -1,5 +1,5 @@
 // Losses and recall against their formulas, entry by entry.
-#include "distill/gate_loss.h"
+#include "training/gate_loss.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>

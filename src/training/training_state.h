@@ -1,4 +1,4 @@
-// Checkpoints of training: folders that hold the gates, the optimizer's moments and what they belong to.
+// Checkpoints of training: folders that hold what is trained, the optimizer's moments and what they belong to.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,15 +9,22 @@
 #include <string>
 #include <vector>
 
-#include "seer/gate.h"
-
 namespace seer {
+
+// Contiguous float32 tensors of one shape.
+struct TrainedTensor {
+  std::string name;  // as in files
+  at::Tensor value;
+  at::Tensor first_moment, second_moment;
+};
+
+// With moments of zeros.
+TrainedTensor trained_tensor(std::string name, const at::Tensor& value);
 
 struct TrainingState {
   std::int64_t step = 0;
   std::int64_t tokens = 0;
-  std::vector<GateParameter> parameters;                  // names as in files
-  std::vector<at::Tensor> first_moments, second_moments;  // float32, of the parameters' shapes
+  std::vector<TrainedTensor> tensors;
   // What must be the same to go on: name -> text.
   std::map<std::string, std::string> settings;
 };

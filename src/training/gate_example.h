@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "seer/attention.h"
-#include "seer/distill.h"
 #include "seer/gate.h"
+#include "seer/gate_loss.h"
 #include "selection/block_scores.h"
 
 namespace seer {
@@ -27,19 +27,20 @@ struct GateExample {
 
 // `block_map`: of the whole call, as attention_with_block_map returns it.
 GateExample gate_example(const Gate& gate, const AttentionCall& call, const at::Tensor& block_map,
-                         const DistillOptions& options);
+                         const GateLossOptions& options);
 
 struct GatePrediction {
   at::Tensor logits, target;  // [1, heads, rows, kv_blocks]
   at::Tensor loss;            // a number to start backward from
 };
-GatePrediction predict(const Gate& gate, const GateExample& example, const DistillOptions& options);
+GatePrediction predict(const Gate& gate, const GateExample& example,
+                       const GateLossOptions& options);
 
 // One sequence, all layers.
 using SequenceExamples = std::vector<GateExample>;
 
 // Bytes that a sequence of `length` tokens takes while it is kept, where the model's activations have this dtype.
-double kept_bytes(const GateSet& gates, const DistillOptions& options, at::ScalarType dtype,
+double kept_bytes(const GateSet& gates, const GateLossOptions& options, at::ScalarType dtype,
                   std::int64_t length);
 
 }  // namespace seer

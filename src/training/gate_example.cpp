@@ -1,15 +1,15 @@
-#include "distill/gate_example.h"
+#include "training/gate_example.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros.h>
 
 #include "base/ceil_div.h"
-#include "distill/gate_loss.h"
+#include "training/gate_loss.h"
 
 namespace seer {
 namespace {
 
-std::int64_t first_row_of(std::int64_t rows, const DistillOptions& options) {
+std::int64_t first_row_of(std::int64_t rows, const GateLossOptions& options) {
   return static_cast<std::int64_t>(options.row_slice * static_cast<double>(rows));
 }
 
@@ -28,7 +28,7 @@ GateExample GateExample::kept() const {
 }
 
 GateExample gate_example(const Gate& gate, const AttentionCall& call, const at::Tensor& block_map,
-                         const DistillOptions& options) {
+                         const GateLossOptions& options) {
   const std::int64_t block_size = gate.config().block_size;
   const BlockGrid whole{.q_len = call.q_len(), .kv_len = call.kv_len(), .block_size = block_size};
   const std::int64_t first_row = first_row_of(whole.q_blocks(), options);
@@ -43,7 +43,7 @@ GateExample gate_example(const Gate& gate, const AttentionCall& call, const at::
 }
 
 GatePrediction predict(const Gate& gate, const GateExample& example,
-                       const DistillOptions& options) {
+                       const GateLossOptions& options) {
   at::Tensor rows = example.map.to(at::kFloat);
   if (options.target_power != 1) rows = rows.pow(options.target_power);
   GatePrediction prediction;
@@ -55,7 +55,7 @@ GatePrediction predict(const Gate& gate, const GateExample& example,
   return prediction;
 }
 
-double kept_bytes(const GateSet& gates, const DistillOptions& options, at::ScalarType dtype,
+double kept_bytes(const GateSet& gates, const GateLossOptions& options, at::ScalarType dtype,
                   std::int64_t length) {
   if (gates.num_layers() == 0) return 0;
   const Gate& gate = gates.layer(0);

@@ -1,4 +1,4 @@
-#include "distill/gate_loss.h"
+#include "training/gate_loss.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Reduction.h>

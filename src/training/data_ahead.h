@@ -1,13 +1,20 @@
 // Training data made while the model runs.
 #pragma once
 
+#include <cstdint>
 #include <future>
 #include <vector>
 
-#include "distill/sequence_order.h"
 #include "seer/training_data.h"
 
 namespace seer {
+
+// Number `index` (from 0) of those with `length` tokens.
+struct SequencePlace {
+  std::int64_t length = 0;
+  std::int64_t index = 0;
+  bool operator==(const SequencePlace&) const = default;
+};
 
 // Takes sequences from `data` one step ahead, on a thread of its own. Waits for it at the end.
 class DataAhead {

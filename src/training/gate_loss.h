@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "seer/distill.h"
+#include "seer/gate_loss.h"
 #include "selection/block_scores.h"
 
 namespace seer {

@@ -1,4 +1,4 @@
-#include "distill/data_ahead.h"
+#include "training/data_ahead.h"
 
 #include <functional>
 #include <utility>

@@ -1,12 +1,14 @@
-#include "distill/training_state.h"
+#include "training/training_state.h"
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include <cstddef>
 #include <span>
 #include <stdexcept>
+#include <utility>
 
 #include "base/config_fields.h"
 #include "base/json.h"
@@ -28,14 +30,13 @@ struct StoredTensor {
   at::Tensor value;
 };
 
-// Parameters and moments; the tensors are shared, not copied.
+// Values and moments; the tensors are shared, not copied.
 std::vector<StoredTensor> stored_tensors(const TrainingState& state) {
   std::vector<StoredTensor> tensors;
-  for (std::size_t i = 0; i < state.parameters.size(); ++i) {
-    const GateParameter& parameter = state.parameters[i];
-    tensors.push_back({parameter.name, parameter.value.detach()});
-    tensors.push_back({parameter.name + kFirstMoment, state.first_moments.at(i)});
-    tensors.push_back({parameter.name + kSecondMoment, state.second_moments.at(i)});
+  for (const TrainedTensor& tensor : state.tensors) {
+    tensors.push_back({tensor.name, tensor.value.detach()});
+    tensors.push_back({tensor.name + kFirstMoment, tensor.first_moment});
+    tensors.push_back({tensor.name + kSecondMoment, tensor.second_moment});
   }
   return tensors;
 }
@@ -55,6 +56,14 @@ void check_settings(const std::map<std::string, std::string>& expected, const Js
 }
 
 }  // namespace
+
+TrainedTensor trained_tensor(std::string name, const at::Tensor& value) {
+  const at::NoGradGuard no_grad;
+  return {.name = std::move(name),
+          .value = value,
+          .first_moment = at::zeros_like(value),
+          .second_moment = at::zeros_like(value)};
+}
 
 void save_training_state(const TrainingState& state, const std::filesystem::path& folder) {
   WholeFolder whole(folder, {kTensorsFile, kStateFile});
@@ -106,7 +115,7 @@ void load_training_state(const std::filesystem::path& folder, TrainingState& sta
         at::IntArrayRef(checkpoint.info(tensor.name).shape) != tensor.value.sizes()) {
       throw std::runtime_error(
           tensors_file + ": tensor " + quote(tensor.name) +
-          " is missing or has another shape: the checkpoint is of other gates");
+          " is missing or has another shape: the checkpoint is of another training");
     }
   }
   const at::NoGradGuard no_grad;

@@ -1,0 +1,59 @@
+#include "cli/training_run.h"
+
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "cli/interrupt.h"
+
+namespace seer::cli {
+
+namespace fs = std::filesystem;
+
+std::string checkpoint_of(const std::string& out) {
+  return fs::path(out).lexically_normal().string() + ".checkpoint";
+}
+
+void open_log(const std::string& path, std::int64_t steps_done, std::ofstream& log) {
+  if (const fs::path parent = fs::path(path).parent_path(); !parent.empty())
+    fs::create_directories(parent);
+  std::string kept;
+  if (steps_done > 0) {
+    std::ifstream before(path);
+    for (std::string line; std::getline(before, line);) {
+      const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+      if (json.is_object() && json.value("step", steps_done + 1) <= steps_done) kept += line + "\n";
+    }
+  }
+  log.open(path, std::ios::trunc);
+  log << kept << std::flush;
+  if (!log) throw std::runtime_error(path + ": the log cannot be written; name another with --log");
+}
+
+std::string time_text(double seconds) {
+  char text[32];
+  if (seconds < 90) {
+    std::snprintf(text, sizeof text, "%.0f s", seconds);
+  } else if (seconds < 5400) {
+    std::snprintf(text, sizeof text, "%.1f min", seconds / 60);
+  } else {
+    std::snprintf(text, sizeof text, "%.1f h", seconds / 3600);
+  }
+  return text;
+}
+
+int stopped(std::int64_t step) {
+  std::fprintf(stderr, "seer: stopped after step %lld; go on with --resume\n",
+               static_cast<long long>(step));
+  return kExitInterrupted;
+}
+
+void require_no_checkpoint(const std::string& checkpoint) {
+  if (!fs::exists(checkpoint)) return;
+  throw std::runtime_error(checkpoint +
+                           ": the checkpoint of an unfinished run is here; go on with --resume, or "
+                           "remove it to begin anew");
+}
+
+}  // namespace seer::cli
