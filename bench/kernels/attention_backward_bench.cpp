@@ -22,8 +22,8 @@ class Backward {
   Backward(const AttentionProblem& problem, at::Tensor grad_out, std::optional<at::Tensor> mask)
       : problem_(problem), mask_(std::move(mask)) {
     gradient_.grad_out = std::move(grad_out);
-    std::tie(gradient_.out, gradient_.lse) = block_sparse_attention(
-        problem.q, problem.k, problem.v, mask_, problem.blocks.block_size);
+    std::tie(gradient_.out, gradient_.lse) =
+        block_sparse_attention(problem.q, problem.k, problem.v, mask_, problem.blocks.block_size);
   }
 
   const at::Tensor& out() const { return gradient_.out; }
@@ -43,13 +43,12 @@ class Backward {
 };
 
 std::vector<BenchEntry> checked_entries(const AttentionBenchOptions& options,
-                                        const AttentionProblem& problem,
-                                        const at::Tensor& grad_out,
+                                        const AttentionProblem& problem, const at::Tensor& grad_out,
                                         const std::vector<AttentionBackwardPeer>& peers,
                                         const std::function<void()>& before_call) {
   const CausalBlocks& blocks = problem.blocks;
-  const auto agree = [&](BenchEntry& entry, const Difference& difference) {
-    require_agreement(difference, options.dtype, entry.measurement.name);
+  const auto agree = [&](BenchEntry& entry, const Difference& difference, double slack = 1) {
+    require_agreement(difference, options.dtype, entry.measurement.name, slack);
     entry.measurement.max_difference =
         std::max(entry.measurement.max_difference, difference.absolute);
   };
@@ -57,8 +56,7 @@ std::vector<BenchEntry> checked_entries(const AttentionBenchOptions& options,
                            const std::optional<at::Tensor>& mask, const at::Tensor& kept) {
     before_call();
     const Backward backward(problem, grad_out, mask);
-    BenchEntry entry =
-        masked_entry(problem, name, density, kept, [backward] { backward.call(); });
+    BenchEntry entry = masked_entry(problem, name, density, kept, [backward] { backward.call(); });
     agree(entry, compare_some_blocks(problem, kept, backward.out(), {}, options.seed));
     before_call();
     agree(entry, compare_some_gradients(problem, kept, backward.call(), options.seed));
@@ -77,7 +75,10 @@ std::vector<BenchEntry> checked_entries(const AttentionBenchOptions& options,
       entry.measurement.form = peer.form;
       entry.call = [&peer] { peer.call(); };
       before_call();
-      agree(dense, compare_gradients(ours, peer.call()));
+      // LibTorch rounds probabilities and their gradients, and each head's gradients before they are summed: 0.9 % of the
+      // norm at 8,192 tokens in bfloat16, growing with the length.
+      const double slack = options.dtype == at::kFloat ? 1 : 4;
+      agree(dense, compare_gradients(ours, peer.call()), slack);
       entries.push_back(std::move(entry));
     }
   }
@@ -111,8 +112,7 @@ AttentionBenchResult run_attention_backward_bench(
   const std::vector<AttentionBackwardPeer> peers =
       attention_backward_peers(grad_out, problem.q, problem.k, problem.v);
   result.sdpa_form = peers.front().form;
-  std::vector<BenchEntry> entries =
-      checked_entries(options, problem, grad_out, peers, before_call);
+  std::vector<BenchEntry> entries = checked_entries(options, problem, grad_out, peers, before_call);
   constexpr double kProducts = 5;  // q k^T, grad_out v^T, and those of the three gradients
   time_entries(entries, peers.size(), kProducts, before_call, say, result);
   return result;

@@ -94,8 +94,8 @@ class Plain {
 
     const at::Tensor places = at::arange(rows.begin, rows.end).unsqueeze(1);
     const at::Tensor tokens = at::arange(keys.begin, keys.end);
-    const at::Tensor kept = mask_[batch % mask_.size(0)][head / (problem_.q.size(1) / mask_.size(1))]
-                                 [rows.block];
+    const at::Tensor kept =
+        mask_[batch % mask_.size(0)][head / (problem_.q.size(1) / mask_.size(1))][rows.block];
     const at::Tensor hidden =
         tokens.gt(places + (blocks.kv_len - blocks.q_len))
             .logical_or(kept.index({tokens.floor_divide(blocks.block_size)}).logical_not());

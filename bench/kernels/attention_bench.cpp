@@ -50,9 +50,9 @@ void check_memory(const AttentionBenchOptions& options) {
 }
 
 std::vector<BenchEntry> checked_entries(const AttentionBenchOptions& options,
-                                   const AttentionProblem& problem,
-                                   const std::vector<AttentionPeer>& peers,
-                                   const std::function<void()>& before_call) {
+                                        const AttentionProblem& problem,
+                                        const std::vector<AttentionPeer>& peers,
+                                        const std::function<void()>& before_call) {
   const CausalBlocks& blocks = problem.blocks;
   const auto attend = [&](const std::optional<at::Tensor>& mask) {
     before_call();
@@ -147,11 +147,10 @@ void check_attention_bench(const AttentionBenchOptions& options) {
     }
   }
   if ((options.device.is_cuda() || options.backward) && options.kv_len != options.q_len) {
-    refuse(
-        fmt::format("--kv-seq {}: {} expected --seq {}: LibTorch's kernels there align causal masks "
-                    "at the start",
-                    options.kv_len, options.backward ? "with --backward" : "on a GPU",
-                    options.q_len));
+    refuse(fmt::format(
+        "--kv-seq {}: {} expected --seq {}: LibTorch's kernels there align causal masks "
+        "at the start",
+        options.kv_len, options.backward ? "with --backward" : "on a GPU", options.q_len));
   }
   cpu_isa();  // refuses a wrong SEER_CPU_ISA before any work
   check_memory(options);
@@ -185,7 +184,8 @@ std::uint64_t attention_bench_memory(const AttentionBenchOptions& options) {
     // in float32; results and lse of each density.
     bytes += element * head_dim * (q_heads * q_len * 3 + 4 * q_heads * kv_len);
     bytes += (element + 4) * head_dim * 2 * q_heads * q_len;
-    const auto results = static_cast<double>(sparse_densities(options).size() + options.masks.size());
+    const auto results =
+        static_cast<double>(sparse_densities(options).size() + options.masks.size());
     bytes += results * (element * head_dim + 4) * q_heads * q_len;
   }
   bytes += 8 * (3 * q_len * head_dim);  // one head, compared in double precision

@@ -32,7 +32,8 @@ struct AttentionBenchOptions {
   std::int64_t block_size = 64;
   std::vector<double> densities = {1.0, 0.1};  // 1.0 is measured in any case
   std::vector<NamedMask> masks;
-  bool backward = false;  // the gradients of q, k and v from those of the result, in place of the result
+  bool backward =
+      false;  // the gradients of q, k and v from those of the result, in place of the result
   c10::ScalarType dtype = c10::kFloat;
   c10::Device device = c10::kCPU;
   int threads = 0;  // 0: as many as LibTorch takes by itself

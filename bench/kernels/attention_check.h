@@ -36,7 +36,9 @@ Difference compare_some_blocks(const AttentionProblem& problem, const at::Tensor
 Difference difference_of(const at::Tensor& actual, const at::Tensor& expected);
 void raise_to(Difference& worst, const Difference& other);
 
-// Throws std::runtime_error that names the result when the difference is more than rounding.
-void require_agreement(const Difference& difference, at::ScalarType dtype, const std::string& name);
+// Throws std::runtime_error that names the result when the difference is more than rounding; `slack` times as much is
+// tolerated where both sides round.
+void require_agreement(const Difference& difference, at::ScalarType dtype, const std::string& name,
+                       double slack = 1);
 
 }  // namespace seer::bench

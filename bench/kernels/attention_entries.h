@@ -35,7 +35,6 @@ BenchEntry masked_entry(const AttentionProblem& problem, std::string name, doubl
 // Fills the result's peak and measurements. `products` is how many multiply-adds a pair takes, in head_dims.
 void time_entries(std::vector<BenchEntry>& entries, std::size_t num_peers, double products,
                   const std::function<void()>& before_call,
-                  const std::function<void(const std::string&)>& say,
-                  AttentionBenchResult& result);
+                  const std::function<void(const std::string&)>& say, AttentionBenchResult& result);
 
 }  // namespace seer::bench

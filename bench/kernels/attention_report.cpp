@@ -51,8 +51,7 @@ Json measurement_json(const AttentionMeasurement& measurement) {
 std::string attention_json_lines(const AttentionBenchResult& result) {
   std::string lines;
   for (const AttentionMeasurement& measurement : result.measurements) {
-    Json line = {
-        {"benchmark", result.options.backward ? "attention_backward" : "attention"}};
+    Json line = {{"benchmark", result.options.backward ? "attention_backward" : "attention"}};
     line.update(measurement_json(measurement));
     line["shape"] = shape_json(result.options);
     line["device"] = result.options.device.is_cpu() ? "cpu" : "cuda";
@@ -71,12 +70,13 @@ std::string attention_table(const AttentionBenchResult& result) {
   const Machine& machine = result.machine;
   std::string text;
   const auto write = std::back_inserter(text);
-  fmt::format_to(write,
-                 "Causal attention{}, {}: batch {}, {} query and {} key/value heads, {} queries, {} "
-                 "keys, head_dim {}, blocks of {}\n",
-                 options.backward ? ", backward" : "", dtype_name(options.dtype), options.batch,
-                 options.num_q_heads, options.num_kv_heads, options.q_len, options.kv_len, options.head_dim,
-                 options.block_size);
+  fmt::format_to(
+      write,
+      "Causal attention{}, {}: batch {}, {} query and {} key/value heads, {} queries, {} "
+      "keys, head_dim {}, blocks of {}\n",
+      options.backward ? ", backward" : "", dtype_name(options.dtype), options.batch,
+      options.num_q_heads, options.num_kv_heads, options.q_len, options.kv_len, options.head_dim,
+      options.block_size);
   fmt::format_to(write, "{}; LibTorch {}; commit {}; {}\n", machine_text(machine), machine.torch,
                  machine.commit, machine.date);
   fmt::format_to(write, "Peak in the same rounds: {:.3f} TFLOP/s ({}). sdpa: {}\n\n",

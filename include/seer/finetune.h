@@ -36,9 +36,9 @@ RopeScaling parse_rope_scaling(std::string_view text);
 ModelConfig scale_rope(const ModelConfig& model, const RopeScaling& scaling);
 
 struct FinetuneOptions {
-  std::int64_t context = 4096;             // tokens of a sequence
-  std::int64_t steps = 400;                // updates
-  std::int64_t batch_size = 1;             // sequences that run together
+  std::int64_t context = 4096;  // tokens of a sequence
+  std::int64_t steps = 400;     // updates
+  std::int64_t batch_size = 1;  // sequences that run together
   // Such batches whose gradients make one update: on all processes of a group together.
   std::int64_t gradient_accumulation = 1;
   double learning_rate = 1e-5;

@@ -97,7 +97,8 @@ int bench_attention(AttentionFlags flags, const CLI::App& command) {
 
 void add_bench_attention(CLI::App& bench, std::function<int()>& action) {
   CLI::App* command = bench.add_subcommand(
-      "attention", "Dense, block-sparse and block-map attention, or its backward, against LibTorch's attention");
+      "attention",
+      "Dense, block-sparse and block-map attention, or its backward, against LibTorch's attention");
   auto flags = std::make_shared<AttentionFlags>();
   bench::AttentionBenchOptions& options = flags->options;
   // A flag given twice: the last one counts, so that a script's command line can be extended.

@@ -261,7 +261,8 @@ void add_training_flags(CLI::App& command, DistillFlags& flags) {
                   "Steps, each over --batch-size new sequences (default: " +
                       std::to_string(options.steps) + ", or a round of several lengths)")
       ->check(integer);
-  whole("--batch-size", options.batch_size, "Sequences whose gradients make one update (of each process under torchrun)");
+  whole("--batch-size", options.batch_size,
+        "Sequences whose gradients make one update (of each process under torchrun)");
   whole("--replay", options.replay,
         "Further updates in each step, on kept maps of earlier sequences");
   whole("--replay-sequences", options.replay_sequences,

@@ -161,6 +161,12 @@ int finetune(FinetuneFlags flags, const ProcessGroup& group) {
   model.name = fs::path(flags.out).lexically_normal().filename().string();
   flags.options.context = flags.context.value_or(model.max_positions);
   flags.options.check();
+  if (flags.options.context > model.max_positions) {
+    throw std::invalid_argument("--context " + std::to_string(flags.options.context) +
+                                ": expected at most " + std::to_string(model.max_positions) +
+                                ", the positions of the model" +
+                                (scaling ? " as scaled" : "; --rope-scaling gives it more"));
+  }
   const c10::Device device = device_of(flags.device);
   const at::ScalarType dtype = dtype_of(flags.dtype, device);
   std::optional<GateSet> gates = gates_of(flags, before, model);
@@ -185,7 +191,11 @@ int finetune(FinetuneFlags flags, const ProcessGroup& group) {
     flags.held_out.json_field = flags.text.json_field;
     held_out = make_packed_data(load_text(flags.held_out, tokenizer, model), tokenizer, start,
                                 {.retrieval_share = 0});
-    held_out->sequence(0, flags.options.context);
+    try {
+      held_out->sequence(0, flags.options.context);
+    } catch (const std::invalid_argument& error) {
+      throw std::invalid_argument(std::string("--held-out: ") + error.what());
+    }
   }
   data->sequence(0, flags.options.context);  // before hours of work: the text suffices
   check_model_output(flags.out);
@@ -202,7 +212,7 @@ int finetune(FinetuneFlags flags, const ProcessGroup& group) {
   begin_in_group(group, device);
   if (group.is_first()) open_log(flags.log, finetuner.step(), log);
   // Before hours of work: the folder can be written.
-  if (!flags.resume) finetuner.save_checkpoint(checkpoint_of(flags.out));
+  if (!flags.resume && !finetuner.is_done()) finetuner.save_checkpoint(checkpoint_of(flags.out));
   if (!train(finetuner, flags, group, log)) return stopped(finetuner.step(), group);
   if (!group.is_first()) return kExitDone;
   if (gates && !flags.options.freeze_gates)

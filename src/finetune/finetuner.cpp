@@ -92,10 +92,10 @@ struct Finetuner::Impl {
                                         const ProcessGroup& group) {
     options.check();
     if (options.gradient_accumulation % group.size() != 0) {
-      throw std::invalid_argument(
-          fmt::format("gradient accumulation {}: expected a multiple of the {} processes that share "
-                      "the batches of a step",
-                      options.gradient_accumulation, group.size()));
+      throw std::invalid_argument(fmt::format(
+          "gradient accumulation {}: expected a multiple of the {} processes that share "
+          "the batches of a step",
+          options.gradient_accumulation, group.size()));
     }
     if (options.context > model.max_positions) {
       throw std::invalid_argument(

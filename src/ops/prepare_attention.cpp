@@ -233,8 +233,7 @@ AttentionParams attention_params(const AttentionArguments& arguments,
   params.out = outputs.out.mutable_data_ptr();
   params.lse = outputs.lse.mutable_data_ptr<float>();
   params.out_strides = attention_strides(outputs.out);
-  if (arguments.wants_block_map)
-    params.block_map = outputs.block_map.mutable_data_ptr<float>();
+  if (arguments.wants_block_map) params.block_map = outputs.block_map.mutable_data_ptr<float>();
   return params;
 }
 

@@ -67,8 +67,7 @@ std::string Heartbeat::explain_loss() {
       if (error.empty()) continue;  // it lost another
       said += fmt::format("{}rank {} ended with an error: {}", said.empty() ? "" : "; ", rank,
                           std::string(error.begin(), error.end()));
-    } else if (store_->add(beat_key(rank), 0) ==
-               before[static_cast<std::size_t>(rank)]) {
+    } else if (store_->add(beat_key(rank), 0) == before[static_cast<std::size_t>(rank)]) {
       silent += fmt::format("{}rank {} is gone: it was killed, crashed, or cannot be reached",
                             silent.empty() ? "" : "; ", rank);
     }

@@ -9,7 +9,7 @@ namespace seer {
 
 struct LaunchEnvironment {
   int rank = 0, size = 1, local_rank = 0;
-  std::string address;     // where the store is
+  std::string address;  // where the store is
   std::uint16_t port = 0;
   bool has_store = false;  // torchrun itself runs it; else the first process does
 };

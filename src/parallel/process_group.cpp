@@ -33,7 +33,8 @@ constexpr std::chrono::minutes kStartPatience(5);
 
 std::string first_line(const std::exception& error) {
   const auto* c10_error = dynamic_cast<const c10::Error*>(&error);
-  const std::string text = c10_error != nullptr ? c10_error->what_without_backtrace() : error.what();
+  const std::string text =
+      c10_error != nullptr ? c10_error->what_without_backtrace() : error.what();
   return text.substr(0, text.find('\n'));
 }
 
@@ -93,9 +94,9 @@ struct ProcessGroup::Impl {
       if (!lost.empty()) return lost;
       return "the processes lost each other, though all of them run: " + error;
     } catch (const std::exception&) {
-      return fmt::format(
-          "the store at {}:{} does not answer: {} is gone", environment.address, environment.port,
-          environment.has_store ? "torchrun on that machine" : "rank 0");
+      return fmt::format("the store at {}:{} does not answer: {} is gone", environment.address,
+                         environment.port,
+                         environment.has_store ? "torchrun on that machine" : "rank 0");
     }
   }
 
@@ -158,7 +159,9 @@ int ProcessGroup::local_rank() const {
 }
 
 ProcessGroup::Share ProcessGroup::share_of(int rank, std::int64_t count) const {
-  const auto before = [&](std::int64_t ranks) { return count / size() * ranks + count % size() * ranks / size(); };
+  const auto before = [&](std::int64_t ranks) {
+    return count / size() * ranks + count % size() * ranks / size();
+  };
   return {.first = before(rank), .count = before(rank + 1) - before(rank)};
 }
 

@@ -59,6 +59,8 @@ void AdamW::update(const std::vector<at::Tensor>& gradients, const at::Tensor& s
                       learning_rate, options_.beta1, options_.beta2, group.weight_decay,
                       options_.epsilon, /*amsgrad=*/false, /*maximize=*/false,
                       /*grad_scale=*/std::nullopt, /*found_inf=*/is_broken_);
+    // The fused operator does not count its change, by which copies of a weight know that they are old.
+    for (const at::Tensor& value : values) value.unsafeGetTensorImpl()->bump_version();
   }
   TORCH_CHECK(gradient == gradients.end(), "AdamW: expected a gradient for each tensor, got ",
               gradients.size());

@@ -67,6 +67,19 @@ class Records(unittest.TestCase):
             with self.subTest(arguments=arguments):
                 self.assertEqual(len(self.run_json("--density", "0.4", *arguments)), 4)
 
+    def test_backward(self):
+        for arguments in (["--density", "0.5"], ["--density", "0.5", "--dtype", "bfloat16", "--seq", "300"]):
+            records = self.run_json("--backward", *arguments)
+            self.assertEqual([record["case"] for record in records], ["sdpa", "dense", "sparse"])
+            for record in records:
+                self.assertEqual(record["benchmark"], "attention_backward")
+                self.assertGreater(record["tflops"], 0)
+            # 5 products of 2 x head_dim operations for each of the visible pairs.
+            dense = records[1]
+            pairs = 4 * dense["shape"]["seq"] * (dense["shape"]["seq"] + 1) / 2
+            self.assertAlmostEqual(dense["tflops"] * dense["seconds"]["median"] * 1e12 / (10 * 32 * pairs), 1)
+        self.assertEqual(len(self.run_json("--backward", "--density", "1.0", "--kv-heads", "4")), 2)
+
     def test_only_dense(self):
         self.assertEqual([r["case"] for r in self.run_json("--density", "1.0")], ["sdpa", "dense", "block_map"])
 
@@ -107,6 +120,7 @@ class Refusals(unittest.TestCase):
         self.expect_refused(["--head-dim", "513"], "--head-dim 513", "512")
         self.expect_refused(["--batch", "0"], "--batch 0")
         self.expect_refused(["--seq", "100", "--kv-seq", "99"], "--kv-seq 99", "100")
+        self.expect_refused(["--backward", "--seq", "100", "--kv-seq", "200"], "--kv-seq 200", "--backward", "100")
         self.expect_refused(["--block-size", "48"], "--block-size 48", "16, 32, 64 or 128")
         for density in ("0", "-0.1", "1.5", "nan"):
             self.expect_refused([f"--density={density}"], "--density", "above 0 and at most 1")

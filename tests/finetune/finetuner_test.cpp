@@ -16,6 +16,7 @@
 #include "seer/model.h"
 #include "seer/sparse_attention.h"
 #include "seer/text_file.h"
+#include "seer/tokenizer.h"
 #include "support/model_files.h"
 
 namespace seer {
@@ -109,14 +110,28 @@ TEST(Finetuner, LossesFall) {
   }
 }
 
-TEST(Finetuner, GatesLearnTheMapOfAModelThatHardlyChanges) {
-  Fixture f("llama31");
-  f.options.learning_rate = 1e-9;
-  f.options.gate_learning_rate = 4e-3;
-  f.options.steps = 30;
-  f.gates.initialise(GateInit::kNormal, 1);
-  const std::vector<FinetuneProgress> steps = f.run();
-  EXPECT_LT(*steps.back().gate_loss, 0.9 * *steps.front().gate_loss);
+TEST(Finetuner, GatesOfTheBundledModelLearnItsMaps) {
+  const std::filesystem::path source = SEER_SOURCE_DIR;
+  const std::filesystem::path folder = source / "models" / "books-19m-32k";
+  const ModelConfig config = read_model_config(folder);
+  const Tokenizer tokenizer = Tokenizer::load(folder);
+  const auto data = make_packed_data(
+      read_token_stream({.paths = {(source / "examples/demo/valid.jsonl").string()}}, tokenizer, 0,
+                        config.vocab_size),
+      tokenizer, 0, {.retrieval_share = 0});
+  GateSet gates(default_gate_config("Qavg16_Kmaxminavg", config), config);
+  gates.initialise(GateInit::kNormal, 1);
+  const FinetuneOptions options{.context = 256,
+                                .steps = 6,
+                                .warmup_steps = 2,
+                                .gate_learning_rate = 4e-3,
+                                .eval_interval = 0};
+  Finetuner finetuner(config, Checkpoint::open(folder), &gates, *data, nullptr, options, at::kFloat,
+                      at::kCPU);
+  std::vector<FinetuneProgress> steps;
+  while (!finetuner.is_done())
+    for (const FinetuneProgress& each : finetuner.run_step()) steps.push_back(each);
+  EXPECT_LT(*steps.back().gate_loss, 0.7 * *steps.front().gate_loss);
 }
 
 TEST(Finetuner, ResumedTrainingHasTheSameBits) {

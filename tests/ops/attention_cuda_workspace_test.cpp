@@ -4,6 +4,7 @@
 #include <cstddef>
 
 #include "kernels/block_sparse_attention/cuda.h"
+#include "kernels/block_sparse_attention_backward/cuda.h"
 
 namespace seer {
 namespace {
@@ -34,6 +35,19 @@ TEST(AttentionCudaWorkspace, StaysBelow70MegabytesAt131072Tokens) {
     params.block_map = nullptr;
     params.block_mask = &block_mask;
     EXPECT_LE(attention_cuda_workspace_bytes(params, kMultiprocessors), kMost) << "block mask";
+  }
+}
+
+TEST(AttentionCudaWorkspace, OfTheBackwardStaysBelow150MegabytesAt131072Tokens) {
+  constexpr std::size_t kMost = 150'000'000;
+  const std::uint8_t block_mask = 1;
+  for (const std::int64_t block_size : {64, 128}) {
+    AttentionBackwardParams params;
+    params.forward = long_prompt(block_size);
+    EXPECT_LE(attention_backward_cuda_workspace_bytes(params, kMultiprocessors), kMost) << "dense";
+    params.forward.block_mask = &block_mask;
+    EXPECT_LE(attention_backward_cuda_workspace_bytes(params, kMultiprocessors), kMost)
+        << "block mask of " << block_size;
   }
 }
 

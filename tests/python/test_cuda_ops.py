@@ -88,10 +88,10 @@ def test_is_captured_by_a_cuda_graph(name):
 
 
 def test_backward_raises():
-    op, arguments = attention_calls()["block_sparse_attention"]
+    op, arguments = attention_calls()["attention_with_block_map"]
     for tensor in arguments[:3]:
         tensor.requires_grad_()
-    with pytest.raises(RuntimeError, match="derivative for seer::block_sparse_attention is not implemented"):
+    with pytest.raises(RuntimeError, match="derivative for seer::attention_with_block_map is not implemented"):
         op(*arguments)[0].sum().backward()
 
 

@@ -11,7 +11,8 @@ namespace seer {
 // What the three phases below share beside the parameters; the caller owns the memory. A query block is
 // block_size rows of one head: index into the flattened [batch, num_q_heads, ceil(q_len / block_size)].
 struct AttentionBackwardState {
-  float* lse2 = nullptr;   // [batch, num_q_heads, q_len]: base-2 lse, +inf for a row that sees nothing
+  float* lse2 =
+      nullptr;  // [batch, num_q_heads, q_len]: base-2 lse, +inf for a row that sees nothing
   float* delta = nullptr;  // [batch, num_q_heads, q_len]: scale * delta of params.h
   // Null where grad_q itself is float32. Else [batch, num_q_heads, q_len, head_dim]: its sums.
   float* grad_q = nullptr;

@@ -37,7 +37,11 @@ class KeyBlock {
  public:
   KeyBlock(const AttentionBackwardParams& params, const AttentionBackwardState& state,
            const BackwardLayout& layout, std::int64_t task, std::uint8_t* scratch)
-      : p_(params), f_(params.forward), state_(state), layout_(layout), scratch_(scratch),
+      : p_(params),
+        f_(params.forward),
+        state_(state),
+        layout_(layout),
+        scratch_(scratch),
         grad_q_(SumsOfGradQ(params, state)) {
     // Earlier key blocks are seen by more queries: they come first.
     const std::int64_t groups = f_.batch * f_.num_kv_heads;
@@ -239,11 +243,11 @@ class KeyBlock {
     for (std::int64_t panel = 0; panel < layout_.dim_panels; ++panel) {
       const std::int64_t column = panel * kPanelWidth;
       const std::int64_t left = f_.head_dim - column;
-      ForRowGroups(QuerySums{At(layout_.grad_scores), layout_.score_stride,
-                             At(layout_.keys) + column, layout_.row_stride, grad_q + column,
-                             grad_q_.strides.row, left < kPanelWidth ? left : kPanelWidth,
-                             blocks_before == 0, visible},
-                   num_rows, prefetcher);
+      ForRowGroups(
+          QuerySums{At(layout_.grad_scores), layout_.score_stride, At(layout_.keys) + column,
+                    layout_.row_stride, grad_q + column, grad_q_.strides.row,
+                    left < kPanelWidth ? left : kPanelWidth, blocks_before == 0, visible},
+          num_rows, prefetcher);
     }
     __atomic_store_n(done, static_cast<std::int32_t>(block_ + 1), __ATOMIC_RELEASE);
   }
@@ -268,8 +272,8 @@ class KeyBlock {
     const auto bytes = static_cast<std::size_t>(f_.head_dim) * 4;
     for (std::int64_t key = 0; key < num_keys_; ++key) {
       const float* from = At(sums) + key * layout_.row_stride;
-      auto* to = const_cast<std::uint8_t*>(
-          Row(base, strides, kv_head_, block_ * f_.block_size + key));
+      auto* to =
+          const_cast<std::uint8_t*>(Row(base, strides, kv_head_, block_ * f_.block_size + key));
       if (f_.element == Element::kFloat32) {
         __builtin_memcpy(to, from, bytes);
       } else {

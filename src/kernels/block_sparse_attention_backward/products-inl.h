@@ -165,7 +165,8 @@ struct Probabilities {
     StoreRows<kRows>(acc, panel.score_stride, to);
     if (panel.visible.Keys(row) >= panel.first_key + kPanelWidth) return;
     for (int i = 0; i < kRows; ++i) {  // some key is hidden from some row
-      const V32 seen = hn::Set(d, static_cast<float>(panel.visible.Keys(row + i) - panel.first_key));
+      const V32 seen =
+          hn::Set(d, static_cast<float>(panel.visible.Keys(row + i) - panel.first_key));
       float* line = to + i * panel.score_stride;
       const V32 key = hn::Iota(d, 0.0f);
       const V32 next = hn::Iota(d, static_cast<float>(kLanes));
@@ -198,8 +199,8 @@ struct ScoreGradients {
       for (int half = 0; half < kPanelVectors; ++half) {
         const V32 p = hn::Load(d, prob + i * panel.score_stride + half * kLanes);
         // A probability of 0 wins over a product that overflowed.
-        acc.v[i][half] = hn::IfThenZeroElse(
-            hn::Eq(p, hn::Zero(d)), hn::Mul(p, hn::MulSub(acc.v[i][half], factor, less)));
+        acc.v[i][half] = hn::IfThenZeroElse(hn::Eq(p, hn::Zero(d)),
+                                            hn::Mul(p, hn::MulSub(acc.v[i][half], factor, less)));
       }
     }
     StoreRows<kRows>(acc, panel.score_stride, to);

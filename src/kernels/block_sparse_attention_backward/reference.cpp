@@ -58,10 +58,11 @@ class Unit {
   bool is_kept(std::int64_t head, std::int64_t row, std::int64_t key) const {
     if (forward_.block_mask == nullptr) return true;
     const Strides& strides = forward_.mask_strides;
-    return forward_.block_mask[batch_ * strides.batch +
-                               head / forward_.mask_heads_per_group * strides.head +
-                               row / forward_.block_size * strides.row +
-                               key / forward_.block_size] != 0;
+    return forward_
+               .block_mask[batch_ * strides.batch +
+                           head / forward_.mask_heads_per_group * strides.head +
+                           row / forward_.block_size * strides.row + key / forward_.block_size] !=
+           0;
   }
 
   void compute_row(std::int64_t head, std::int64_t row) {
@@ -78,18 +79,16 @@ class Unit {
     std::fill(grad_q_row_.begin(), grad_q_row_.end(), 0.0);
     const bool sees_nothing = lse == -std::numeric_limits<double>::infinity();
     const std::int64_t num_visible =
-        sees_nothing ? 0
-        : forward_.is_causal
-            ? std::clamp<std::int64_t>(row + forward_.kv_len - forward_.q_len + 1, 0,
-                                       forward_.kv_len)
-            : forward_.kv_len;
+        sees_nothing         ? 0
+        : forward_.is_causal ? std::clamp<std::int64_t>(row + forward_.kv_len - forward_.q_len + 1,
+                                                        0, forward_.kv_len)
+                             : forward_.kv_len;
     for (std::int64_t key = 0; key < num_visible; ++key) {
       if (!is_kept(head, row, key)) continue;
       const T* k = at(static_cast<const T*>(forward_.k), forward_.k_strides, kv_head_, key);
       const T* v = at(static_cast<const T*>(forward_.v), forward_.v_strides, kv_head_, key);
       const double probability = std::exp(forward_.scale * dot(q, k, dim) - lse);
-      const double grad_score =
-          forward_.scale * probability * (dot(grad_out, v, dim) - delta);
+      const double grad_score = forward_.scale * probability * (dot(grad_out, v, dim) - delta);
       double* grad_k = &grad_k_[key * dim];
       double* grad_v = &grad_v_[key * dim];
       for (std::int64_t d = 0; d < dim; ++d) {

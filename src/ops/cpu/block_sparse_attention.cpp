@@ -19,15 +19,15 @@ namespace {
 void run_reference(const AttentionParams& params) {
   const std::int64_t num_tiles =
       params.batch * params.num_q_heads * ceil_div(params.q_len, params.block_size);
-  for_each_tile(num_tiles, 0, [&](std::int64_t tile, void*) {
-    attention_reference(params, tile, tile + 1);
-  });
+  for_each_tile(num_tiles, 0,
+                [&](std::int64_t tile, void*) { attention_reference(params, tile, tile + 1); });
 }
 
 void run_kernel(const AttentionParams& params) {
   const CpuIsa isa = checked_cpu_isa();
-  for_each_tile(attention_num_tiles(params, isa), attention_scratch_bytes(params, isa),
-                [&](std::int64_t tile, void* scratch) { attention_tile(params, isa, tile, scratch); });
+  for_each_tile(
+      attention_num_tiles(params, isa), attention_scratch_bytes(params, isa),
+      [&](std::int64_t tile, void* scratch) { attention_tile(params, isa, tile, scratch); });
 }
 
 AttentionOutputs attention_cpu(const AttentionArguments& arguments) {

@@ -1,6 +1,6 @@
 // The CPU kernels of attention's backward, spread over LibTorch's threads.
-#include <ATen/Parallel.h>
 #include <ATen/EmptyTensor.h>
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
@@ -15,10 +15,9 @@ namespace seer {
 namespace {
 
 void run_reference(const AttentionBackwardParams& params) {
-  for_each_tile(params.forward.batch * params.forward.num_kv_heads, 0,
-                [&](std::int64_t unit, void*) {
-                  attention_backward_reference(params, unit, unit + 1);
-                });
+  for_each_tile(
+      params.forward.batch * params.forward.num_kv_heads, 0,
+      [&](std::int64_t unit, void*) { attention_backward_reference(params, unit, unit + 1); });
 }
 
 void run_kernel(const AttentionBackwardParams& params) {
@@ -76,13 +75,12 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor> block_sparse_attention_backward_c
     const at::Tensor plain_grad_out = with_contiguous_rows(grad_out);
     const at::Tensor plain_out = with_contiguous_rows(out);
     const at::Tensor plain_lse = lse.contiguous();
-    const AttentionBackwardParams params =
-        attention_backward_params({.grad_out = plain_grad_out,
-                                   .grad_lse = plain_grad_lse,
-                                   .forward = forward,
-                                   .out = plain_out,
-                                   .lse = plain_lse},
-                                  gradients);
+    const AttentionBackwardParams params = attention_backward_params({.grad_out = plain_grad_out,
+                                                                      .grad_lse = plain_grad_lse,
+                                                                      .forward = forward,
+                                                                      .out = plain_out,
+                                                                      .lse = plain_lse},
+                                                                     gradients);
     if (params.forward.element == Element::kFloat64) {
       run_reference(params);
     } else {

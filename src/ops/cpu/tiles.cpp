@@ -31,7 +31,8 @@ void for_each_tile(std::int64_t num_tiles, std::size_t scratch_bytes,
                    const std::function<void(std::int64_t tile, void* scratch)>& compute) {
   const std::int64_t num_workers = std::min<std::int64_t>(at::get_num_threads(), num_tiles);
   // Rounded up, so that every worker's part starts aligned.
-  const std::size_t bytes_per_worker = ceil_div(scratch_bytes, kScratchAlignment) * kScratchAlignment;
+  const std::size_t bytes_per_worker =
+      ceil_div(scratch_bytes, kScratchAlignment) * kScratchAlignment;
   const at::Tensor scratch =
       at::empty({num_workers * static_cast<std::int64_t>(bytes_per_worker)}, at::kByte);
   auto* const first_scratch = scratch.mutable_data_ptr<std::uint8_t>();
