@@ -4,8 +4,8 @@
 #include <ATen/core/Tensor.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -50,6 +50,9 @@ class ProcessGroup {
   // Whether it is so on any process.
   bool any(bool here) const;
   void barrier() const;
+
+  // Throws std::runtime_error on each process where a setting is another than on the first, with both values.
+  void require_same(const std::map<std::string, std::string>& settings) const;
 
   // Before this process ends with an error: what the others are to say of it; nothing where another was lost.
   void tell(const std::string& error) const noexcept;

@@ -64,7 +64,9 @@ struct Distiller::Impl {
                    .beta2 = options.beta2,
                    .epsilon = options.epsilon,
                    .clip_norm = options.clip_norm}),
-        replay(options) {}
+        replay(options) {
+    group.require_same(state.settings);
+  }
 
   ~Impl() { gates.set_requires_grad(false); }
 

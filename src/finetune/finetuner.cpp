@@ -79,6 +79,7 @@ struct Finetuner::Impl {
         ahead(data),
         state(new_state()),
         optimizer(model_groups(), adamw_options()) {
+    group.require_same(state.settings);
     // Before hours of work: the policy fits the model and its gates.
     attention.begin(options.batch_size, options.context, 0);
     if (learns_gates()) gate_optimizer.emplace(gate_groups(), adamw_options());

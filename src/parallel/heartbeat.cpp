@@ -25,6 +25,8 @@ std::string error_key(int rank) {
 
 }  // namespace
 
+SilentWarnings::SilentWarnings() : guard_(&handler_) {}
+
 Heartbeat::Heartbeat(c10::intrusive_ptr<c10d::Store> store, int rank, int size)
     : store_(std::move(store)), rank_(rank), size_(size), thread_([this] { beat(); }) {}
 
@@ -38,6 +40,7 @@ Heartbeat::~Heartbeat() {
 }
 
 void Heartbeat::beat() {
+  const SilentWarnings silent;
   std::unique_lock lock(mutex_);
   while (!ends_) {
     lock.unlock();

@@ -1,6 +1,7 @@
 // Who of a group still runs.
 #pragma once
 
+#include <c10/util/Exception.h>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
 #include <condition_variable>
@@ -9,6 +10,20 @@
 #include <thread>
 
 namespace seer {
+
+// While it lives, this thread's warnings of LibTorch are dropped: a lost connection writes pages of them, and is told in a
+// sentence by whoever meets it.
+class SilentWarnings {
+ public:
+  SilentWarnings();
+
+ private:
+  struct Handler final : c10::WarningHandler {
+    void process(const c10::Warning& /*warning*/) override {}
+  };
+  Handler handler_;
+  c10::WarningUtils::WarningHandlerGuard guard_;
+};
 
 // Counts up a number in the store, on a thread of its own, for as long as the process runs.
 class Heartbeat {

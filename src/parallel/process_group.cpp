@@ -21,6 +21,7 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 #include <utility>
 
+#include "base/quote.h"
 #include "parallel/heartbeat.h"
 #include "parallel/launch_environment.h"
 
@@ -89,6 +90,7 @@ struct ProcessGroup::Impl {
   }
 
   std::string explain(const std::string& error) const {
+    const SilentWarnings silent;
     try {
       const std::string lost = heartbeat->explain_loss();
       if (!lost.empty()) return lost;
@@ -198,6 +200,24 @@ bool ProcessGroup::any(bool here) const {
 
 void ProcessGroup::barrier() const {
   any(false);
+}
+
+void ProcessGroup::require_same(const std::map<std::string, std::string>& settings) const {
+  if (!impl_) return;
+  for (const auto& [name, value] : settings) {
+    const std::string key = "seer/setting/" + name;
+    if (is_first()) {
+      impl_->store->set(key, std::vector<std::uint8_t>(value.begin(), value.end()));
+      continue;
+    }
+    const std::vector<std::uint8_t> bytes = impl_->store->get(key);
+    const std::string first(bytes.begin(), bytes.end());
+    if (first == value) continue;
+    throw std::runtime_error(
+        fmt::format("{} is {} on rank {}, but {} on rank 0: start all processes with the same "
+                    "flags, text and model",
+                    name, quote(value), rank(), quote(first)));
+  }
 }
 
 void ProcessGroup::tell(const std::string& error) const noexcept {

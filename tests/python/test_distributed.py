@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -160,6 +161,21 @@ def test_interrupted_training_resumes_on_one_process(model, tmp_path):
     assert state["step"] == int(stopped[1])
     _, weights = train("finetune", model, out, 1, 2, *flags, "--resume")
     expect_close(weights, expected, load_file(model / "model.safetensors"))
+
+
+def test_other_settings_are_named(model, tmp_path):
+    """Without torchrun: the first process runs the store itself."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    processes = [subprocess.Popen(command("finetune", model, tmp_path / "out", 1, "--steps", str(5 + rank)),
+                                  env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank),
+                                       "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for rank in range(2)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [1, 1], errors
+    assert "rank 1 ended with an error: settings is " in errors[0]
+    assert "seer: settings is " in errors[1] and "on rank 0" in errors[1]
+    assert not Path(f"{tmp_path}/out.checkpoint").exists()
 
 
 @pytest.mark.parametrize("change, words", [
