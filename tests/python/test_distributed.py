@@ -73,7 +73,7 @@ def command(verb, model, out, share, *flags):
 
 def train(verb, model, out, processes, share, *flags):
     """Returns the log and what was trained."""
-    launcher = [*TORCHRUN, str(processes)] if processes > 1 else []
+    launcher = [*TORCHRUN, str(processes), "--"] if processes > 1 else []
     done = subprocess.run([*launcher, *command(verb, model, out, share, *flags)], capture_output=True, text=True,
                           check=False, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -116,7 +116,7 @@ def pid_of(rank):
 
 
 def begin(verb, model, out, mark, *flags):
-    return subprocess.Popen([*TORCHRUN, "2", *command(verb, model, out, 1, *flags)], stdout=subprocess.DEVNULL,
+    return subprocess.Popen([*TORCHRUN, "2", "--", *command(verb, model, out, 1, *flags)], stdout=subprocess.DEVNULL,
                             stderr=subprocess.PIPE, text=True, env={**os.environ, "SEER_TEST_MARK": mark})
 
 
