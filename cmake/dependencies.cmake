@@ -36,6 +36,12 @@ find_path(SEER_TOMLPLUSPLUS_INCLUDE toml++/toml.h REQUIRED)  # recipes
 add_library(seer_tomlplusplus INTERFACE)
 target_include_directories(seer_tomlplusplus SYSTEM INTERFACE ${SEER_TOMLPLUSPLUS_INCLUDE})
 
+# Headers alone: LibTorch holds Gloo and declares its process groups with these types, but does not bring them. None of
+# them is made or looked into here, so that they may be of another version.
+find_path(SEER_GLOO_INCLUDE gloo/context.h REQUIRED)
+add_library(seer_gloo INTERFACE)
+target_include_directories(seer_gloo SYSTEM INTERFACE ${SEER_GLOO_INCLUDE})
+
 if(SEER_BUILD_TESTS)
   find_package(GTest 1.12 REQUIRED)
 endif()

@@ -17,7 +17,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly packages=(
   build-essential cmake ninja-build ccache git ca-certificates python3 python3-venv
   libhwy-dev nlohmann-json3-dev libcli11-dev libfmt-dev libgtest-dev libpcre2-dev
-  libutf8proc-dev libcurl4-openssl-dev libssl-dev libpng-dev libtomlplusplus-dev
+  libutf8proc-dev libcurl4-openssl-dev libssl-dev libpng-dev libtomlplusplus-dev libgloo-dev
 )
 readonly preset=${PRESET:-cpu}
 readonly torch_config=share/cmake/Torch/TorchConfig.cmake

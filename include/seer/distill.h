@@ -13,6 +13,7 @@
 #include "seer/gate.h"
 #include "seer/gate_loss.h"
 #include "seer/model.h"
+#include "seer/process_group.h"
 #include "seer/training_data.h"
 
 namespace seer {
@@ -78,11 +79,12 @@ struct DistillProgress {
 
 // Runs the steps. Deterministic: the same model, gates, data, options and number of threads give the same gates, also
 // when training was interrupted and resumed.
+// Every process of a group makes the same calls; throws LostRank where one does not.
 class Distiller {
  public:
   // All must outlive the object. `gates` are trained in place.
   Distiller(const Model& model, GateSet& gates, const TrainingData& data,
-            const DistillOptions& options);
+            const DistillOptions& options, ProcessGroup group = {});
   ~Distiller();
   Distiller(const Distiller&) = delete;
   Distiller& operator=(const Distiller&) = delete;
@@ -95,7 +97,8 @@ class Distiller {
   DistillProgress run_step();
 
   // A checkpoint is a folder: the gates, the optimizer's moments and what they belong to. Written whole or not at all.
-  // What is kept for replay is not in it.
+  // What is kept for replay is not in it. Of a group, the first process writes it for all, who wait; a group of any size
+  // resumes from it.
   void save_checkpoint(const std::filesystem::path& folder) const;
   // Continues from one. What was kept for replay is made again: the model runs over the last sequences. Throws std::runtime_error naming the file, and the setting in which it was made differently.
   void resume(const std::filesystem::path& folder);

@@ -18,6 +18,7 @@
 #include "seer/config.h"
 #include "seer/gate.h"
 #include "seer/gate_loss.h"
+#include "seer/process_group.h"
 #include "seer/schedule.h"
 #include "seer/training_data.h"
 
@@ -35,10 +36,11 @@ RopeScaling parse_rope_scaling(std::string_view text);
 ModelConfig scale_rope(const ModelConfig& model, const RopeScaling& scaling);
 
 struct FinetuneOptions {
-  std::int64_t context = 4096;             // tokens of a sequence
-  std::int64_t steps = 400;                // updates
-  std::int64_t batch_size = 1;             // sequences that run together
-  std::int64_t gradient_accumulation = 1;  // such batches whose gradients make one update
+  std::int64_t context = 4096;  // tokens of a sequence
+  std::int64_t steps = 400;     // updates
+  std::int64_t batch_size = 1;  // sequences that run together
+  // Such batches whose gradients make one update: on all processes of a group together.
+  std::int64_t gradient_accumulation = 1;
   double learning_rate = 1e-5;
   double final_learning_rate = 0;
   LearningRateSchedule schedule = LearningRateSchedule::kLinear;
@@ -88,14 +90,15 @@ struct FinetuneProgress {
 };
 
 // Runs the steps. The master weights are float32; the layers compute in `dtype`. Deterministic: the same model, gates,
-// data, options, device and number of threads give the same weights, also when training was interrupted and resumed.
+// data, options, device, number of threads and size of the group give the same weights, also when training was interrupted
+// and resumed. Every process of a group makes the same calls; throws LostRank where one does not.
 class Finetuner {
  public:
   // All must outlive the object but the checkpoint. `gates` are those of `model` (see adapt_gates()), on the device,
   // trained in place unless options.freeze_gates; null for policies without gates. `held_out` may be null.
   Finetuner(const ModelConfig& model, const Checkpoint& checkpoint, GateSet* gates,
             const TrainingData& data, const TrainingData* held_out, const FinetuneOptions& options,
-            at::ScalarType dtype, c10::Device device);
+            at::ScalarType dtype, c10::Device device, ProcessGroup group = {});
   ~Finetuner();
   Finetuner(const Finetuner&) = delete;
   Finetuner& operator=(const Finetuner&) = delete;
@@ -113,11 +116,12 @@ class Finetuner {
   double held_out_loss() const;
 
   // A checkpoint is a folder: weights, gates, the optimizer's moments and what they belong to. Whole or not at all.
-  // Reports must have been taken: call finish() before.
+  // Reports must have been taken: call finish() before. Of a group, the first process writes it for all, who wait; a
+  // group of any size resumes from it.
   void save_checkpoint(const std::filesystem::path& folder) const;
   void resume(const std::filesystem::path& folder);
 
-  // Writes a model folder in Hugging Face layout, whole or not at all: the weights in `dtype` (in shards of at most
+  // On the first process alone. Writes a model folder in Hugging Face layout, whole or not at all: the weights in `dtype` (in shards of at most
   // 5 GB), config.json of `source` with the new positions, and its tokenizer and generation settings as they are; where
   // there are gates, their adapter in the folder `gates` inside. `scaling`: what was given to scale_rope(), if anything.
   void write_model(const std::filesystem::path& source, const std::optional<RopeScaling>& scaling,

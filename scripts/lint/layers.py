@@ -17,6 +17,7 @@ LAYERS = {
     "attention": ["base", "gate", "selection", "io", "seer"],
     "io": ["base", "seer"],
     "model": ["base", "attention", "gate", "selection", "io", "seer"],
+    "parallel": ["base", "seer"],
     "training": ["base", "model", "attention", "gate", "selection", "io", "seer"],
     "distill": ["base", "training", "model", "attention", "gate", "selection", "io", "seer"],
     "finetune": ["base", "training", "model", "attention", "gate", "selection", "io", "seer"],

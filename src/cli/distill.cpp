@@ -110,8 +110,8 @@ std::string training_record(const DistillFlags& flags, const TrainingData& data,
 }
 
 // False after Ctrl-C; the steps so far are in the checkpoint.
-bool train(Distiller& distiller, const DistillFlags& flags, std::ofstream& log,
-           std::optional<DistillProgress>& last) {
+bool train(Distiller& distiller, const DistillFlags& flags, const ProcessGroup& group,
+           std::ofstream& log, std::optional<DistillProgress>& last) {
   Progress progress(flags.options, distiller.tokens());
   const std::string checkpoint = checkpoint_of(flags.out);
   std::int64_t saved = distiller.step();
@@ -121,17 +121,19 @@ bool train(Distiller& distiller, const DistillFlags& flags, std::ofstream& log,
     saved = distiller.step();
   };
   while (!distiller.is_done()) {
-    if (interrupted()) {
+    if (group.any(interrupted())) {
       progress.finish();
       save();
       return false;
     }
     last = distiller.run_step();
-    log << last->to_json() << std::endl;
-    if (!log)
-      throw std::runtime_error(flags.log + ": the log cannot be written (is the disk full?)");
-    if (flags.json) std::cout << last->to_json() << std::endl;
-    progress.report(*last);
+    if (group.is_first()) {
+      log << last->to_json() << std::endl;
+      if (!log)
+        throw std::runtime_error(flags.log + ": the log cannot be written (is the disk full?)");
+      if (flags.json) std::cout << last->to_json() << std::endl;
+      progress.report(*last);
+    }
     if (distiller.step() % flags.options.checkpoint_interval == 0) save();
   }
   progress.finish();
@@ -163,7 +165,9 @@ void set_sequences(DistillFlags& flags) {
   }
 }
 
-int distill(DistillFlags flags) {
+int distill(DistillFlags flags, const ProcessGroup& group) {
+  flags.model.device = device_in_group(flags.model.device, group);
+  flags.options.batch_size *= group.size();
   set_sequences(flags);
   flags.options.seed = flags.data.seed;
   flags.options.loss = parse_distill_loss(flags.loss);
@@ -178,6 +182,7 @@ int distill(DistillFlags flags) {
   GateSet gates(gate_config_of(flags, config), config);
 
   if (flags.dry_run) {
+    if (!group.is_first()) return kExitDone;
     const c10::Device device = device_of(flags.model.device);
     std::cout << distill_plan_text(
                      config, gates, flags.options,
@@ -209,24 +214,25 @@ int distill(DistillFlags flags) {
   gates.to(model.options().device);
   std::optional<DistillProgress> last;
   {
-    Distiller distiller(model, gates, *data, flags.options);
+    Distiller distiller(model, gates, *data, flags.options, group);
     if (flags.resume) {
       distiller.resume(checkpoint_of(flags.out));
     } else {
       require_no_checkpoint(checkpoint_of(flags.out));
     }
     std::ofstream log;
-    open_log(flags.log, distiller.step(), log);
-    watch_for_interrupt();
+    begin_in_group(group, model.options().device);
+    if (group.is_first()) open_log(flags.log, distiller.step(), log);
     // Before hours of work: the folder can be written.
     if (!flags.resume) distiller.save_checkpoint(checkpoint_of(flags.out));
-    if (!train(distiller, flags, log, last)) return stopped(distiller.step());
+    if (!train(distiller, flags, group, log, last)) return stopped(distiller.step(), group);
   }
+  if (!group.is_first()) return kExitDone;
   gates.set_training(training_record(flags, *data, last));
   try {
     gates.set_calibration(calibrate(model, gates, *held_out, calibration));
   } catch (const Interrupted&) {
-    return stopped(flags.options.steps);
+    return stopped(flags.options.steps, group);
   }
   gates.save(flags.out);
   std::error_code ignored;  // what is left of it costs space and nothing else
@@ -255,7 +261,8 @@ void add_training_flags(CLI::App& command, DistillFlags& flags) {
                   "Steps, each over --batch-size new sequences (default: " +
                       std::to_string(options.steps) + ", or a round of several lengths)")
       ->check(integer);
-  whole("--batch-size", options.batch_size, "Sequences whose gradients make one update");
+  whole("--batch-size", options.batch_size,
+        "Sequences whose gradients make one update (of each process under torchrun)");
   whole("--replay", options.replay,
         "Further updates in each step, on kept maps of earlier sequences");
   whole("--replay-sequences", options.replay_sequences,
@@ -320,7 +327,11 @@ void add_distill(CLI::App& app, std::function<int()>& action) {
   add_training_flags(*command, *flags);
   add_calibration_flags(*command, flags->calibration);
   command->add_flag("--json", flags->json, "The steps as JSON Lines on standard output");
-  command->callback([&action, flags] { action = [flags] { return distill(*flags); }; });
+  command->callback([&action, flags] {
+    action = [flags] {
+      return run_in_group([&](const ProcessGroup& group) { return distill(*flags, group); });
+    };
+  });
 }
 
 }  // namespace seer::cli

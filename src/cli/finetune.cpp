@@ -90,11 +90,13 @@ class Progress {
 };
 
 // False after Ctrl-C; the steps so far are in the checkpoint.
-bool train(Finetuner& finetuner, const FinetuneFlags& flags, std::ofstream& log) {
+bool train(Finetuner& finetuner, const FinetuneFlags& flags, const ProcessGroup& group,
+           std::ofstream& log) {
   Progress progress(flags.options);
   const std::string checkpoint = checkpoint_of(flags.out);
   std::int64_t saved = finetuner.step();
   const auto take = [&](const std::vector<FinetuneProgress>& steps) {
+    if (!group.is_first()) return;
     for (const FinetuneProgress& step : steps) {
       log << step.to_json() << '\n';
       if (flags.json) std::cout << step.to_json() << '\n';
@@ -113,7 +115,7 @@ bool train(Finetuner& finetuner, const FinetuneFlags& flags, std::ofstream& log)
     saved = finetuner.step();
   };
   while (!finetuner.is_done()) {
-    if (interrupted()) {
+    if (group.any(interrupted())) {
       progress.finish();
       save();
       return false;
@@ -136,7 +138,9 @@ std::string training_record(const FinetuneFlags& flags, const TrainingData& data
   return record.dump();
 }
 
-void complete(FinetuneFlags& flags) {
+void complete(FinetuneFlags& flags, const ProcessGroup& group) {
+  flags.device = device_in_group(flags.device, group);
+  flags.options.gradient_accumulation *= group.size();
   flags.options.seed = flags.data.seed;
   flags.options.schedule = parse_schedule(flags.schedule);
   flags.options.gate_loss.loss = parse_distill_loss(flags.gate_loss);
@@ -147,8 +151,8 @@ void complete(FinetuneFlags& flags) {
   dtype_of(flags.dtype, device_of(flags.device));
 }
 
-int finetune(FinetuneFlags flags) {
-  complete(flags);
+int finetune(FinetuneFlags flags, const ProcessGroup& group) {
+  complete(flags, group);
   std::optional<RopeScaling> scaling;
   if (!flags.rope_scaling.empty()) scaling = parse_rope_scaling(flags.rope_scaling);
   const fs::path folder = resolve_model(flags.model);
@@ -167,8 +171,11 @@ int finetune(FinetuneFlags flags) {
   const at::ScalarType dtype = dtype_of(flags.dtype, device);
   std::optional<GateSet> gates = gates_of(flags, before, model);
   if (flags.dry_run) {
-    std::cout << finetune_plan_text(model, gates ? &*gates : nullptr, flags.options, dtype, device)
-              << std::flush;
+    if (group.is_first()) {
+      std::cout << finetune_plan_text(model, gates ? &*gates : nullptr, flags.options, dtype,
+                                      device)
+                << std::flush;
+    }
     return kExitDone;
   }
   if (flags.text.paths.empty()) {
@@ -199,14 +206,15 @@ int finetune(FinetuneFlags flags) {
   if (gates) gates->to(device);
   const Checkpoint checkpoint = Checkpoint::open(folder);
   Finetuner finetuner(model, checkpoint, gates ? &*gates : nullptr, *data, held_out.get(),
-                      flags.options, dtype, device);
+                      flags.options, dtype, device, group);
   if (flags.resume) finetuner.resume(checkpoint_of(flags.out));
   std::ofstream log;
-  open_log(flags.log, finetuner.step(), log);
-  watch_for_interrupt();
+  begin_in_group(group, device);
+  if (group.is_first()) open_log(flags.log, finetuner.step(), log);
   // Before hours of work: the folder can be written.
   if (!flags.resume && !finetuner.is_done()) finetuner.save_checkpoint(checkpoint_of(flags.out));
-  if (!train(finetuner, flags, log)) return stopped(finetuner.step());
+  if (!train(finetuner, flags, group, log)) return stopped(finetuner.step(), group);
+  if (!group.is_first()) return kExitDone;
   if (gates && !flags.options.freeze_gates)
     gates->set_training(training_record(flags, *data, finetuner.tokens()));
   finetuner.write_model(folder, scaling, flags.out);
@@ -234,7 +242,7 @@ void add_training_flags(CLI::App& command, FinetuneFlags& flags) {
   whole("--steps", options.steps, "Updates");
   whole("--batch-size", options.batch_size, "Sequences that run together");
   whole("--gradient-accumulation", options.gradient_accumulation,
-        "Such batches whose gradients make one update");
+        "Such batches whose gradients make one update (of each process under torchrun)");
   decimal("--learning-rate", options.learning_rate, "Highest learning rate");
   decimal("--final-learning-rate", options.final_learning_rate, "Where the schedule ends");
   command.add_option("--schedule", flags.schedule, "linear or cosine")->capture_default_str();
@@ -329,7 +337,11 @@ void add_finetune(CLI::App& app, std::function<int()>& action) {
   add_gate_flags(*command, *flags);
   add_training_flags(*command, *flags);
   command->add_flag("--json", flags->json, "The steps as JSON Lines on standard output");
-  command->callback([&action, flags] { action = [flags] { return finetune(*flags); }; });
+  command->callback([&action, flags] {
+    action = [flags] {
+      return run_in_group([&](const ProcessGroup& group) { return finetune(*flags, group); });
+    };
+  });
 }
 
 }  // namespace seer::cli

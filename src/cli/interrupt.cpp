@@ -11,14 +11,22 @@ void take_note(int) {
   g_interrupted = 1;
 }
 
-}  // namespace
-
-void watch_for_interrupt() {
+void watch_for(int signal) {
   struct sigaction action = {};
   action.sa_handler = take_note;
   action.sa_flags = static_cast<int>(SA_RESETHAND);
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, nullptr);
+  sigaction(signal, &action, nullptr);
+}
+
+}  // namespace
+
+void watch_for_interrupt() {
+  watch_for(SIGINT);
+}
+
+void watch_for_termination() {
+  watch_for(SIGTERM);
 }
 
 bool interrupted() {

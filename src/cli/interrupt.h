@@ -16,6 +16,8 @@ struct Interrupted : std::runtime_error {
 // From here on the first Ctrl-C only takes a note, for throw_if_interrupted(); a second one ends
 // the program at once.
 void watch_for_interrupt();
+// Likewise of SIGTERM: torchrun sends it to all where one has ended, and the others shall say which.
+void watch_for_termination();
 
 // Whether there was a Ctrl-C.
 bool interrupted();

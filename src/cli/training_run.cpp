@@ -1,5 +1,7 @@
 #include "cli/training_run.h"
 
+#include <c10/util/Exception.h>
+
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -43,10 +45,45 @@ std::string time_text(double seconds) {
   return text;
 }
 
-int stopped(std::int64_t step) {
-  std::fprintf(stderr, "seer: stopped after step %lld; go on with --resume\n",
-               static_cast<long long>(step));
+int stopped(std::int64_t step, const ProcessGroup& group) {
+  if (group.is_first()) {
+    std::fprintf(stderr, "seer: stopped after step %lld; go on with --resume\n",
+                 static_cast<long long>(step));
+  }
   return kExitInterrupted;
+}
+
+std::string device_in_group(const std::string& device, const ProcessGroup& group) {
+  return device == "cuda" && group.size() > 1 ? "cuda:" + std::to_string(group.local_rank())
+                                              : device;
+}
+
+void begin_in_group(const ProcessGroup& group, c10::Device device) {
+  group.barrier();
+  watch_for_interrupt();
+  if (group.size() == 1) return;
+  watch_for_termination();
+  if (!group.is_first() || !device.is_cuda()) return;
+  std::fprintf(stderr,
+               "seer: %d processes; between GPUs gradients travel through the host's memory (Gloo; "
+               "NCCL is not used)\n",
+               group.size());
+}
+
+int run_in_group(const std::function<int(const ProcessGroup&)>& verb) {
+  const ProcessGroup group = ProcessGroup::from_environment();
+  try {
+    return verb(group);
+  } catch (const LostRank&) {
+    group.tell("");
+    throw;
+  } catch (const c10::Error& error) {
+    group.tell(error.what_without_backtrace());
+    throw;
+  } catch (const std::exception& error) {
+    group.tell(error.what());
+    throw;
+  }
 }
 
 void require_no_checkpoint(const std::string& checkpoint) {

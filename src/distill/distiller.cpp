@@ -1,4 +1,5 @@
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
@@ -41,6 +42,7 @@ struct Distiller::Impl {
   GateSet& gates;
   const TrainingData& data;
   DistillOptions options;
+  ProcessGroup group;
   SequenceOrder order;
   DataAhead ahead;
   TrainingState state;
@@ -48,11 +50,12 @@ struct Distiller::Impl {
   ReplayRing replay;
 
   Impl(const Model& given_model, GateSet& given_gates, const TrainingData& given_data,
-       const DistillOptions& given_options)
+       const DistillOptions& given_options, const ProcessGroup& given_group)
       : model(given_model),
         gates(given_gates),
         data(given_data),
         options(checked(given_options, given_model.config())),
+        group(given_group),
         order(options),
         ahead(data),
         state(new_state()),
@@ -61,7 +64,9 @@ struct Distiller::Impl {
                    .beta2 = options.beta2,
                    .epsilon = options.epsilon,
                    .clip_norm = options.clip_norm}),
-        replay(options) {}
+        replay(options) {
+    group.require_same(state.settings);
+  }
 
   ~Impl() { gates.set_requires_grad(false); }
 
@@ -127,6 +132,14 @@ struct Distiller::Impl {
     return places;
   }
 
+  // Of these, this process's.
+  std::vector<SequencePlace> own_places_of(std::int64_t step) const {
+    const std::vector<SequencePlace> all = places_of(step);
+    if (all.empty()) return all;
+    const ProcessGroup::Share own = group.share(options.batch_size);
+    return {all.begin() + own.first, all.begin() + own.first + own.count};
+  }
+
   using Attentions = std::vector<std::unique_ptr<DistillAttention>>;
 
   // Runs sequences through the model together.
@@ -146,21 +159,29 @@ struct Distiller::Impl {
     model.forward_each(tokens, caches, pointers);
   }
 
-  // Runs the sequences of a step; those that are to be replayed later are kept.
+  // Runs this process's sequences of a step; those that are to be replayed later are kept.
   Attentions run_sequences(std::int64_t step, bool learn) {
-    const DataAhead::Sequences all = ahead.take(places_of(step), places_of(step + 1));
+    const DataAhead::Sequences all = ahead.take(own_places_of(step), own_places_of(step + 1));
     const DistillPass pass{.learn = learn, .keep = options.replay > 0};
     Attentions attentions;
-    if (options.stream_layers) {
+    if (options.stream_layers && !all.empty()) {
       // Loading a layer's weights is worth it for all sequences at once; without that, one takes the least memory.
       run_together(all, pass, attentions);
     } else {
       for (const std::vector<TokenId>& sequence : all) run_together({sequence}, pass, attentions);
     }
-    if (pass.keep) {
-      for (const auto& attention : attentions) replay.add(attention->take_examples());
-    }
+    if (pass.keep) keep(attentions);
     return attentions;
+  }
+
+  // All processes draw the same sequences; each learns from those that it ran, and of the others keeps the place.
+  void keep(const Attentions& attentions) {
+    const ProcessGroup::Share own = group.share(options.batch_size);
+    for (std::int64_t i = 0; i < options.batch_size; ++i) {
+      const bool is_own = i >= own.first && i < own.first + own.count;
+      replay.add(is_own ? attentions[static_cast<std::size_t>(i - own.first)]->take_examples()
+                        : SequenceExamples());
+    }
   }
 
   // Adds the gradients of a sequence that was kept.
@@ -180,7 +201,12 @@ struct Distiller::Impl {
       const at::Tensor& gradient = tensor.value.grad();
       gradients.push_back(gradient.defined() ? gradient : at::zeros_like(tensor.value));
     }
+    group.sum(gradients);
     at::Tensor squares = optimizer.update(gradients, number, learning_rate_at(options, number));
+    // Processes with other numbers of threads may round otherwise.
+    std::vector<at::Tensor> values;
+    for (const TrainedTensor& tensor : state.tensors) values.push_back(tensor.value);
+    group.broadcast(values);
     forget_gradients();
     return squares;
   }
@@ -229,6 +255,15 @@ struct Distiller::Impl {
         progress.loss += attention->weight() * losses[layer];
       }
     }
+    const auto sum = [&](std::vector<double>& numbers) {
+      group.sum(at::from_blob(numbers.data(), {static_cast<std::int64_t>(numbers.size())},
+                              at::TensorOptions(at::kDouble)));
+    };
+    std::vector<double> loss = {progress.loss};
+    sum(loss);
+    sum(progress.layer_loss);
+    sum(progress.layer_recall);
+    progress.loss = loss.front();
   }
 
   // The gradient's norm of the first update. Throws where that of any is not finite.
@@ -264,8 +299,8 @@ struct Distiller::Impl {
 };
 
 Distiller::Distiller(const Model& model, GateSet& gates, const TrainingData& data,
-                     const DistillOptions& options)
-    : impl_(std::make_unique<Impl>(model, gates, data, options)) {}
+                     const DistillOptions& options, ProcessGroup group)
+    : impl_(std::make_unique<Impl>(model, gates, data, options, group)) {}
 Distiller::~Distiller() = default;
 
 std::int64_t Distiller::step() const {
@@ -285,7 +320,8 @@ DistillProgress Distiller::run_step() {
 }
 
 void Distiller::save_checkpoint(const std::filesystem::path& folder) const {
-  save_training_state(impl_->state, folder);
+  if (impl_->group.is_first()) save_training_state(impl_->state, folder);
+  impl_->group.barrier();
 }
 
 void Distiller::resume(const std::filesystem::path& folder) {

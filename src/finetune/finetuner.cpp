@@ -1,5 +1,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -19,6 +20,7 @@
 #include "seer/finetune.h"
 #include "training/adamw.h"
 #include "training/data_ahead.h"
+#include "training/sharded_moments.h"
 #include "training/training_state.h"
 
 namespace seer {
@@ -46,12 +48,13 @@ struct Finetuner::Impl {
   GateSet* gates;
   const TrainingData& data;
   const TrainingData* held_out;
+  ProcessGroup group;
   FlatWeights weights;
   TrainableDecoder decoder;
   mutable TrainingAttention attention;
   mutable TrainingAttention held_out_attention;
   DataAhead ahead;
-  TrainingState state;
+  TrainingState state;  // of the flat weights: values, and this process's share of the moments
   AdamW optimizer;
   std::optional<AdamW> gate_optimizer;
   std::vector<PendingStep> pending;
@@ -59,14 +62,16 @@ struct Finetuner::Impl {
 
   Impl(const ModelConfig& given_model, const Checkpoint& checkpoint, GateSet* given_gates,
        const TrainingData& given_data, const TrainingData* given_held_out,
-       const FinetuneOptions& given_options, at::ScalarType given_dtype, c10::Device given_device)
+       const FinetuneOptions& given_options, at::ScalarType given_dtype, c10::Device given_device,
+       const ProcessGroup& given_group)
       : model(given_model),
-        options(checked(given_options, given_model)),
+        options(checked(given_options, given_model, given_group)),
         dtype(given_dtype),
         device(given_device),
         gates(given_gates),
         data(given_data),
         held_out(given_held_out),
+        group(given_group),
         weights(model, CheckpointWeights(checkpoint), at::TensorOptions(dtype).device(device)),
         decoder(model, weights, device),
         attention(model, gates, options),
@@ -74,6 +79,7 @@ struct Finetuner::Impl {
         ahead(data),
         state(new_state()),
         optimizer(model_groups(), adamw_options()) {
+    group.require_same(state.settings);
     // Before hours of work: the policy fits the model and its gates.
     attention.begin(options.batch_size, options.context, 0);
     if (learns_gates()) gate_optimizer.emplace(gate_groups(), adamw_options());
@@ -83,8 +89,15 @@ struct Finetuner::Impl {
     if (gates != nullptr) gates->set_requires_grad(false);
   }
 
-  static const FinetuneOptions& checked(const FinetuneOptions& options, const ModelConfig& model) {
+  static const FinetuneOptions& checked(const FinetuneOptions& options, const ModelConfig& model,
+                                        const ProcessGroup& group) {
     options.check();
+    if (options.gradient_accumulation % group.size() != 0) {
+      throw std::invalid_argument(fmt::format(
+          "gradient accumulation {}: expected a multiple of the {} processes that share "
+          "the batches of a step",
+          options.gradient_accumulation, group.size()));
+    }
     if (options.context > model.max_positions) {
       throw std::invalid_argument(
           fmt::format("context {}: expected at most {} (the positions of {}, scaled); ask for "
@@ -99,8 +112,8 @@ struct Finetuner::Impl {
   // What the weights of a step depend on. The number of threads does too, but a user may have reasons to change it.
   TrainingState new_state() const {
     TrainingState fresh;
-    fresh.tensors = {trained_tensor("model.matrices", weights.matrices()),
-                     trained_tensor("model.vectors", weights.vectors())};
+    fresh.tensors = {shared_tensor(group, "model.matrices", weights.matrices()),
+                     shared_tensor(group, "model.vectors", weights.vectors())};
     if (gates != nullptr) {
       gates->set_requires_grad(learns_gates());
       for (const GateParameter& parameter : gates->parameters()) {
@@ -129,8 +142,8 @@ struct Finetuner::Impl {
   }
 
   std::vector<ParameterGroup> model_groups() const {
-    return {{.tensors = {state.tensors[0]}, .weight_decay = options.weight_decay},
-            {.tensors = {state.tensors[1]}}};
+    return {{.tensors = {own_share(group, state.tensors[0])}, .weight_decay = options.weight_decay},
+            {.tensors = {own_share(group, state.tensors[1])}}};
   }
 
   std::vector<ParameterGroup> gate_groups() const {
@@ -148,11 +161,13 @@ struct Finetuner::Impl {
     return host.to(device, /*non_blocking=*/true);
   }
 
+  // Of this process: its share of the step's batches.
   std::vector<SequencePlace> places_of(std::int64_t step) const {
     std::vector<SequencePlace> places;
     if (step >= options.steps) return places;
     const std::int64_t count = options.sequences_of_a_step();
-    for (std::int64_t i = 0; i < count; ++i)
+    const ProcessGroup::Share own = group.share(count);
+    for (std::int64_t i = own.first; i < own.first + own.count; ++i)
       places.push_back({.length = options.context, .index = step * count + i});
     return places;
   }
@@ -165,7 +180,7 @@ struct Finetuner::Impl {
     const double scale = 1 / (count * static_cast<double>(options.context - 1));
     const double gate_weight = learns_gates() ? options.gate_loss_scale / count : 0;
     at::Tensor sum;
-    for (std::int64_t i = 0; i < options.gradient_accumulation; ++i) {
+    for (std::int64_t i = 0; i < options.gradient_accumulation / group.size(); ++i) {
       const auto first = sequences.begin() + i * options.batch_size;
       const at::Tensor tokens = to_device({first, first + options.batch_size});
       attention.begin(options.batch_size, options.context, gate_weight);
@@ -178,19 +193,30 @@ struct Finetuner::Impl {
   // All weights and gates by their gradients.
   void update(PendingStep& step) {
     step.progress.learning_rate = learning_rate_at(options, state.step);
-    step.squares = optimizer.update({weights.matrix_gradients(), weights.vector_gradients()},
-                                    state.step, step.progress.learning_rate);
+    group.sum(weights.gradients());
+    const at::Tensor matrices = weights.matrix_gradients(), vectors = weights.vector_gradients();
+    step.squares = squares_of({matrices, vectors});
+    optimizer.update({own_share(group, matrices), own_share(group, vectors)}, step.squares,
+                     state.step, step.progress.learning_rate);
+    group.complete(state.tensors[0].value);
+    group.complete(state.tensors[1].value);
     weights.update_copy();
-    if (!gate_optimizer) return;
+    if (gate_optimizer) update_gates(step);
+  }
+
+  void update_gates(PendingStep& step) {
     std::vector<at::Tensor> gradients;
     for (std::size_t i = 2; i < state.tensors.size(); ++i) {
       at::Tensor& gradient = state.tensors[i].value.mutable_grad();
       gradients.push_back(gradient.defined() ? gradient : at::zeros_like(state.tensors[i].value));
       gradient = at::Tensor();
     }
+    group.sum(gradients);
     const double rate = options.gate_learning_rate / options.learning_rate;
     step.gate_squares =
         gate_optimizer->update(gradients, state.step, rate * step.progress.learning_rate);
+    // Processes with other numbers of threads may round otherwise.
+    group.broadcast(values_of({state.tensors.begin() + 2, state.tensors.end()}));
   }
 
   std::vector<FinetuneProgress> run_step() {
@@ -216,17 +242,22 @@ struct Finetuner::Impl {
   std::vector<FinetuneProgress> report() {
     std::vector<FinetuneProgress> reports;
     if (pending.empty()) return reports;
-    const double density = attention.density();
+    const double processes = group.size();
+    at::Tensor density = at::full({}, attention.density(), at::kDouble);
+    group.sum(density);
     for (PendingStep& step : pending) {
+      std::vector<at::Tensor> sums = {step.loss};
+      if (step.gate_loss.defined()) sums.insert(sums.end(), {step.gate_loss, step.gate_recall});
+      group.sum(sums);
       const auto number = [](const at::Tensor& x) { return x.item<double>(); };
       FinetuneProgress& progress = step.progress;
       progress.loss = number(step.loss);
       progress.gradient_norm = std::sqrt(number(step.squares.sum()));
       require_finite(progress, "the model", progress.gradient_norm);
-      progress.density = density;
+      progress.density = density.item<double>() / processes;
       if (step.gate_loss.defined()) {
-        progress.gate_loss = options.gate_loss_scale * number(step.gate_loss);
-        progress.gate_recall = number(step.gate_recall);
+        progress.gate_loss = options.gate_loss_scale * number(step.gate_loss) / processes;
+        progress.gate_recall = number(step.gate_recall) / processes;
         require_finite(progress, "the gates", number(step.gate_squares.sum()));
       }
       if (step.held_out_loss.defined()) progress.held_out_loss = number(step.held_out_loss);
@@ -252,13 +283,15 @@ struct Finetuner::Impl {
 
   // Mean over the tokens, float64 on the device.
   at::Tensor measure_held_out() const {
-    at::Tensor sum;
-    for (std::int64_t i = 0; i < options.eval_sequences; ++i) {
+    const ProcessGroup::Share own = group.share(options.eval_sequences);
+    at::Tensor sum = at::zeros({}, at::TensorOptions(at::kDouble).device(device));
+    for (std::int64_t i = own.first; i < own.first + own.count; ++i) {
       held_out_attention.begin(1, options.context, 0);
       const at::Tensor part =
           decoder.loss(to_device({held_out->sequence(i, options.context)}), held_out_attention);
-      sum = sum.defined() ? sum + part : part;
+      sum = sum + part;
     }
+    group.sum(sum);
     held_out_attention.forget_density();
     return sum / static_cast<double>(options.eval_sequences * (options.context - 1));
   }
@@ -266,10 +299,12 @@ struct Finetuner::Impl {
 
 Finetuner::Finetuner(const ModelConfig& model, const Checkpoint& checkpoint, GateSet* gates,
                      const TrainingData& data, const TrainingData* held_out,
-                     const FinetuneOptions& options, at::ScalarType dtype, c10::Device device) {
+                     const FinetuneOptions& options, at::ScalarType dtype, c10::Device device,
+                     ProcessGroup group) {
   require_device(device);
   check_tensors(model, checkpoint);
-  impl_ = std::make_unique<Impl>(model, checkpoint, gates, data, held_out, options, dtype, device);
+  impl_ = std::make_unique<Impl>(model, checkpoint, gates, data, held_out, options, dtype, device,
+                                 group);
 }
 Finetuner::~Finetuner() = default;
 
@@ -300,11 +335,13 @@ double Finetuner::held_out_loss() const {
 }
 
 void Finetuner::save_checkpoint(const std::filesystem::path& folder) const {
-  save_training_state(impl_->state, folder);
+  const TrainingState whole = with_all_moments(impl_->group, impl_->state);
+  if (impl_->group.is_first()) save_training_state(whole, folder);
+  impl_->group.barrier();
 }
 
 void Finetuner::resume(const std::filesystem::path& folder) {
-  load_training_state(folder, impl_->state);
+  load_own_share(impl_->group, folder, impl_->state);
   impl_->weights.update_copy();
 }
 

@@ -33,6 +33,7 @@ class FlatWeights {
   at::Tensor vectors() const;
   at::Tensor matrix_gradients() const { return gradients_.narrow(0, 0, num_matrix_values_); }
   at::Tensor vector_gradients() const;
+  at::Tensor gradients() const { return gradients_; }  // of both
   std::int64_t count() const { return values_.numel(); }
 
   // A tensor by the name in the file; several that lie behind each other as one. Undefined where none of them exists.

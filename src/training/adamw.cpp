@@ -17,11 +17,23 @@ namespace seer {
 AdamW::AdamW(std::vector<ParameterGroup> groups, const AdamWOptions& options)
     : groups_(std::move(groups)), options_(options) {}
 
+at::Tensor squares_of(const std::vector<at::Tensor>& tensors) {
+  const at::NoGradGuard no_grad;
+  if (tensors.empty()) return {};
+  return at::stack(at::_foreach_norm(tensors, 2)).to(at::kDouble).square();
+}
+
 at::Tensor AdamW::update(const std::vector<at::Tensor>& gradients, std::int64_t number,
                          double learning_rate) {
+  at::Tensor squares = squares_of(gradients);
+  update(gradients, squares, number, learning_rate);
+  return squares;
+}
+
+void AdamW::update(const std::vector<at::Tensor>& gradients, const at::Tensor& squares,
+                   std::int64_t number, double learning_rate) {
   const at::NoGradGuard no_grad;
-  if (gradients.empty()) return {};
-  const at::Tensor squares = at::stack(at::_foreach_norm(gradients, 2)).to(at::kDouble).square();
+  if (gradients.empty()) return;
   // Running sums are added one after the other: the same bits on every run.
   const at::Tensor norm = squares.cumsum(0).select(0, -1).sqrt();
   const at::Tensor is_bad = norm.isfinite().logical_not().to(at::kFloat);
@@ -52,7 +64,6 @@ at::Tensor AdamW::update(const std::vector<at::Tensor>& gradients, std::int64_t 
   }
   TORCH_CHECK(gradient == gradients.end(), "AdamW: expected a gradient for each tensor, got ",
               gradients.size());
-  return squares;
 }
 
 }  // namespace seer

@@ -21,6 +21,9 @@ struct ParameterGroup {
   double weight_decay = 0;
 };
 
+// The sum of squares of each, float64 [tensors]; undefined for none.
+at::Tensor squares_of(const std::vector<at::Tensor>& tensors);
+
 class AdamW {
  public:
   // Tensors are trained in place.
@@ -31,6 +34,9 @@ class AdamW {
   // squares of each gradient before clipping, float64 [tensors]. Waits for nothing.
   at::Tensor update(const std::vector<at::Tensor>& gradients, std::int64_t number,
                     double learning_rate);
+  // The same where the tensors are parts of those that are clipped together, whose squares_of() is given.
+  void update(const std::vector<at::Tensor>& gradients, const at::Tensor& squares,
+              std::int64_t number, double learning_rate);
   void begin() { is_broken_ = at::Tensor(); }
 
  private:

@@ -1,0 +1,198 @@
+"""`seer distill` and `seer finetune` under torchrun, on one machine: as one process with all sequences would train."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+PROGRAM = os.environ.get("SEER_PROGRAM") or str(Path(__file__).resolve().parents[2] / "build" / "seer")
+MODEL = Path(__file__).parents[1] / "golden" / "parity" / "qwen3"
+VOCAB = json.loads((MODEL / "config.json").read_text())["vocab_size"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--standalone", "--nproc-per-node"]
+# Of the float32 sums, which one process adds in another order than several.
+LOSS_TOLERANCE = 1e-5
+WEIGHT_TOLERANCE = 1e-3  # of the change
+
+VERBS = {
+    "finetune": {"flags": ["--context", "96", "--policy", "gate:ratio=0.5", "--design", "Qavg4_Kmaxminavg",
+                           "--block-size", "16", "--learning-rate", "1e-3"],
+                 "share": "--gradient-accumulation", "file": "model.safetensors"},
+    "distill": {"flags": ["--context", "96:2,128:1", "--design", "Qavg4_Kmaxminavg", "--block-size", "16", "--replay",
+                          "1", "--replay-sequences", "6", "--calibration-lengths", "96", "--calibration-tokens", "96"],
+                "share": "--batch-size", "file": "gates.safetensors"},
+}
+
+
+def load_file(path):
+    """A safetensors file, in float64."""
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    types = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
+    tensors = {}
+    for name, entry in json.loads(data[8:end]).items():
+        if name == "__metadata__":
+            continue
+        first, last = (end + offset for offset in entry["data_offsets"])
+        flat = torch.frombuffer(bytearray(data[first:last]), dtype=types[entry["dtype"]])
+        tensors[name] = flat.reshape(entry["shape"]).double()
+    return tensors
+
+
+@pytest.fixture(name="model", scope="module")
+def fixture_model(tmp_path_factory):
+    """The model with a tokenizer, and a text of tokens."""
+    folder = tmp_path_factory.mktemp("model")
+    shutil.copytree(MODEL, folder, dirs_exist_ok=True)
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "added_tokens": [], "normalizer": None,
+        "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True},
+        "post_processor": None, "decoder": {"type": "ByteLevel"},
+        "model": {"type": "BPE", "vocab": {chr(0x100 + i): i for i in range(VOCAB)}, "merges": []}}))
+    generator = random.Random(1)
+    tokens = [generator.randrange(1, VOCAB)]
+    while len(tokens) < 6000:
+        tokens.append((tokens[-1] * 5 + generator.randrange(3)) % (VOCAB - 1) + 1)
+    (folder / "text.json").write_text(json.dumps(tokens))
+    return folder
+
+
+def command(verb, model, out, share, *flags):
+    return [PROGRAM, verb, "--model", str(model), "--text", str(model / "text.json"), "--out", str(out), "--retrieval-share",
+            "0", "--warmup-steps", "2", "--threads", "1", *VERBS[verb]["flags"], VERBS[verb]["share"], str(share), *flags]
+
+
+def train(verb, model, out, processes, share, *flags):
+    """Returns the log and what was trained."""
+    launcher = [*TORCHRUN, str(processes), "--"] if processes > 1 else []
+    done = subprocess.run([*launcher, *command(verb, model, out, share, *flags)], capture_output=True, text=True,
+                          check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("seer: adapter in") + done.stderr.count("seer: model in") == 1
+    log = [json.loads(line) for line in Path(f"{out}.log.jsonl").read_text().splitlines()]
+    return log, load_file(out / VERBS[verb]["file"])
+
+
+def expect_close(weights, expected, start):
+    """Adam divides by the root of small numbers, so that single weights may differ by more: their norm does not."""
+    for name, value in expected.items():
+        change = value - start.get(name, torch.zeros(1))
+        assert (weights[name] - value).norm() <= WEIGHT_TOLERANCE * change.norm(), name
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+@pytest.mark.parametrize("verb", VERBS)
+def test_processes_train_as_one(verb, processes, model, tmp_path):
+    flags = ["--steps", "5"]
+    one, expected = train(verb, model, tmp_path / "one", 1, 4, *flags)
+    several, weights = train(verb, model, tmp_path / "several", processes, 4 // processes, *flags)
+    assert [step["step"] for step in several] == [1, 2, 3, 4, 5]
+    for step, other in zip(one, several):
+        assert abs(step["loss"] / other["loss"] - 1) < LOSS_TOLERANCE
+        assert step["tokens"] == other["tokens"]
+        assert abs(step["gradient_norm"] / other["gradient_norm"] - 1) < 1e-3
+    start = load_file(model / "model.safetensors") if verb == "finetune" else {}
+    expect_close(weights, expected, start)
+
+
+def pid_of(rank):
+    """Of the process of this rank among those of the program."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            if (folder / "exe").resolve() == Path(PROGRAM).resolve() and f"RANK={rank}".encode() in variables:
+                yield int(folder.name), variables
+        except OSError:
+            continue
+
+
+def begin(verb, model, out, mark, *flags):
+    return subprocess.Popen([*TORCHRUN, "2", "--", *command(verb, model, out, 1, *flags)], stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE, text=True, env={**os.environ, "SEER_TEST_MARK": mark})
+
+
+def wait_for_checkpoint(process, out):
+    state = Path(f"{out}.checkpoint") / "training.json"
+    while not (state.exists() and json.loads(state.read_text())["step"] > 0):
+        assert process.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_killed_process_is_named_and_training_resumes(verb, model, tmp_path):
+    flags = ["--steps", "20", "--checkpoint-interval", "2"]
+    _, expected = train(verb, model, tmp_path / "whole", 2, 1, *flags)
+    out = tmp_path / "part"
+    mark = str(out)
+    process = begin(verb, model, out, mark, *flags)
+    wait_for_checkpoint(process, out)
+    killed = [pid for pid, variables in pid_of(1) if f"SEER_TEST_MARK={mark}".encode() in variables]
+    assert len(killed) == 1
+    os.kill(killed[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1, errors
+    assert re.search(r"seer: rank 1 is gone.*--resume", errors), errors
+    assert not out.exists()
+    _, weights = train(verb, model, out, 2, 1, *flags, "--resume")
+    assert all(weights[name].equal(value) for name, value in expected.items())
+    assert not Path(f"{out}.checkpoint").exists()
+
+
+def test_interrupted_training_resumes_on_one_process(model, tmp_path):
+    flags = ["--steps", "25", "--checkpoint-interval", "2"]
+    _, expected = train("finetune", model, tmp_path / "whole", 1, 2, *flags)
+    out = tmp_path / "part"
+    process = begin("finetune", model, out, str(out), *flags)
+    wait_for_checkpoint(process, out)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    stopped = re.search(r"seer: stopped after step (\d+); go on with --resume", errors)
+    assert stopped and not out.exists(), errors
+    state = json.loads((Path(f"{out}.checkpoint") / "training.json").read_text())
+    assert state["step"] == int(stopped[1])
+    _, weights = train("finetune", model, out, 1, 2, *flags, "--resume")
+    expect_close(weights, expected, load_file(model / "model.safetensors"))
+
+
+def test_other_settings_are_named(model, tmp_path):
+    """Without torchrun: the first process runs the store itself."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    processes = [subprocess.Popen(command("finetune", model, tmp_path / "out", 1, "--steps", str(5 + rank)),
+                                  env={**os.environ, "RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank),
+                                       "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)},
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for rank in range(2)]
+    errors = [process.communicate(timeout=60)[1] for process in processes]
+    assert [process.returncode for process in processes] == [1, 1], errors
+    assert "rank 1 ended with an error: settings is " in errors[0]
+    assert "seer: settings is " in errors[1] and "on rank 0" in errors[1]
+    assert not Path(f"{tmp_path}/out.checkpoint").exists()
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"RANK": "x"}, ["RANK", '"x"', "0 to 1"]),
+    ({"RANK": "2"}, ["RANK", '"2"', "0 to 1"]),
+    ({"RANK": None}, ["RANK", "missing", "torchrun"]),
+    ({"WORLD_SIZE": None}, ["WORLD_SIZE", "missing"]),
+    ({"WORLD_SIZE": "0"}, ["WORLD_SIZE", '"0"']),
+    ({"MASTER_PORT": "70000"}, ["MASTER_PORT", "70000", "65535"]),
+    ({"MASTER_ADDR": None}, ["MASTER_ADDR", "missing"]),
+    ({"LOCAL_RANK": ""}, ["LOCAL_RANK", "missing"]),
+])
+def test_wrong_environment_is_refused(change, words, model, tmp_path):
+    environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1",
+                   "MASTER_PORT": "29500", **change}
+    done = subprocess.run(command("finetune", model, tmp_path / "out", 1),
+                          env={name: value for name, value in environment.items() if value is not None},
+                          capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
