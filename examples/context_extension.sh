@@ -18,7 +18,7 @@
 #   --steps N         updates of the model (default: 400)
 #   --batch-size N    sequences of an update (default: 2)
 #   --gate-steps N    updates of the gates before (at the old context) and, for (f), after (default: 200)
-#   --learning-rate R highest learning rate of the model (default: 2e-4, for a model of 19 million parameters; the
+#   --learning-rate R highest learning rate of the model (default: 2e-5, for a model of 19 million parameters; the
 #                     publication took 1e-5 for 8 billion)
 #   --retrieval-share S  share of training sequences with questions whose answer stands far before (default: 0.25)
 #   --windows N       evaluation windows of each length (default: 8)
@@ -29,7 +29,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 seer=${SEER:-build/seer}
-model="" out=build/context_extension device=cpu factor=4 steps=400 batch=2 gate_steps=200 rate=2e-4 share=0.25
+model="" out=build/context_extension device=cpu factor=4 steps=400 batch=2 gate_steps=200 rate=2e-5 share=0.25
 windows=8 samples=25 only=abcdef
 text=() held_out=() eval_text=()
 while [ $# -gt 0 ]; do

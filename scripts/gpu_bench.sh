@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Measures attention, prefill and distillation on a Hopper GPU, as in docs/performance.md: about three minutes on one H200.
-#   scripts/gpu_bench.sh FOLDER     writes attention.jsonl, prefill-32k.jsonl, prefill-128k.jsonl and distill-32k.jsonl
+# Measures attention, prefill and distillation on a Hopper GPU, as in docs/performance.md: about five minutes on one H200.
+#   scripts/gpu_bench.sh FOLDER     writes attention.jsonl, attention-backward.jsonl, gate.jsonl, prefill-32k.jsonl,
+#                               prefill-128k.jsonl and distill-32k.jsonl
 #   SEER=PROGRAM                    another program than build/seer
 set -euo pipefail
 
@@ -28,6 +29,21 @@ for tokens in 8192 32768 131072; do
   done
 done
 mv "$attention.part" "$attention"
+
+backward=$folder/attention-backward.jsonl
+: >"$backward.part"
+for tokens in 8192 32768; do
+  for head_dim in 128 64; do
+    for block in 64 128; do
+      printf 'gpu_bench: backward, %s tokens, head_dim %s, blocks of %s\n' "$tokens" "$head_dim" "$block" >&2
+      "$seer" bench attention --backward --device cuda --heads 32 --kv-heads 8 --seq "$tokens" --head-dim "$head_dim" \
+        --block-size "$block" --density 1.0,0.5,0.2,0.1,0.05 --repeats 5 --warmup 2 --json >>"$backward.part"
+    done
+  done
+done
+mv "$backward.part" "$backward"
+"$seer" bench gate --device cuda --seq 8192,32768,131072 --policy "gate:ratio=0.1;gate:threshold=0.002;gate:mass=0.9" \
+  --out "$folder/gate.jsonl"
 
 readonly shape=(--shape llama-3.1-8b --device cuda)
 "$seer" bench prefill "${shape[@]}" --seq 32768 --policy gate:ratio=0.1 --repeats 5 --out "$folder/prefill-32k.jsonl"
