@@ -47,6 +47,8 @@ done
 [ -n "$model" ] && [ ${#text[@]} -gt 0 ] && [ ${#held_out[@]} -gt 0 ] ||
   { echo "context_extension: expected --model, --text and --held-out; the head of $0 says what they are" >&2; exit 2; }
 
+[ -f "$model/config.json" ] ||
+  { echo "context_extension: --model $model: no config.json there; expected a model folder in Hugging Face layout" >&2; exit 1; }
 old=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1] + "/config.json"))["max_position_embeddings"])' "$model")
 new=$((old * factor))
 lengths="$old,$((new / 2)),$new"
