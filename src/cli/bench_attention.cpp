@@ -1,7 +1,6 @@
 #include "cli/bench_attention.h"
 
 #include <cstdint>
-#include <iostream>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -10,6 +9,7 @@
 #include "bench/kernels/attention_report.h"
 #include "bench/model/gate_masks.h"
 #include "bench/support/whole_file.h"
+#include "cli/bench_results.h"
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
@@ -83,14 +83,10 @@ int bench_attention(AttentionFlags flags, const CLI::App& command) {
   if (!flags.model.empty() || !flags.gates.empty() || !flags.text.paths.empty()) {
     options.masks.push_back(masks_of_gates(flags));
   }
-  const bench::AttentionBenchResult result = bench::run_attention_bench(
-      options, throw_if_interrupted,
-      [](const std::string& line) { std::cerr << "seer: " << line << std::endl; });
-  const std::string lines = bench::attention_json_lines(result);
-  if (!flags.out.empty()) bench::write_whole_file(flags.out, lines);
-  std::cout << (flags.json ? lines : bench::attention_table(result)) << std::flush;
-  if (!std::cout) throw std::runtime_error("cannot write the results to standard output");
-  return kExitDone;
+  const bench::AttentionBenchResult result =
+      bench::run_attention_bench(options, throw_if_interrupted, say);
+  return report_results(flags.out, flags.json, bench::attention_json_lines(result),
+                        bench::attention_table(result));
 }
 
 }  // namespace

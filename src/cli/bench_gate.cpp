@@ -1,12 +1,12 @@
 #include "cli/bench_gate.h"
 
-#include <iostream>
 #include <memory>
 #include <stdexcept>
 #include <string>
 
 #include "bench/kernels/gate_bench.h"
 #include "bench/support/whole_file.h"
+#include "cli/bench_results.h"
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
@@ -32,14 +32,9 @@ int bench_gate(GateFlags flags) {
   bench::check_gate_bench(options);
   if (!flags.out.empty()) bench::check_writable(flags.out);
   watch_for_interrupt();
-  const bench::GateBenchResult result = bench::run_gate_bench(
-      options, throw_if_interrupted,
-      [](const std::string& line) { std::cerr << "seer: " << line << std::endl; });
-  const std::string lines = bench::gate_json_lines(result);
-  if (!flags.out.empty()) bench::write_whole_file(flags.out, lines);
-  std::cout << (flags.json ? lines : bench::gate_table(result)) << std::flush;
-  if (!std::cout) throw std::runtime_error("cannot write the results to standard output");
-  return kExitDone;
+  const bench::GateBenchResult result = bench::run_gate_bench(options, throw_if_interrupted, say);
+  return report_results(flags.out, flags.json, bench::gate_json_lines(result),
+                        bench::gate_table(result));
 }
 
 }  // namespace

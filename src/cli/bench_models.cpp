@@ -13,6 +13,7 @@
 #include "bench/model/prefill_bench.h"
 #include "bench/model/prefill_report.h"
 #include "bench/support/whole_file.h"
+#include "cli/bench_results.h"
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
@@ -73,17 +74,6 @@ bench::ModelSource source_of(const BenchFlags& flags) {
   return source;
 }
 
-void say(const std::string& line) {
-  std::cerr << "seer: " << line << std::endl;
-}
-
-int finish(const BenchFlags& flags, const std::string& lines, const std::string& table) {
-  if (!flags.out.empty()) bench::write_whole_file(flags.out, lines);
-  std::cout << (flags.json ? lines : table) << std::flush;
-  if (!std::cout) throw std::runtime_error("cannot write the results to standard output");
-  return kExitDone;
-}
-
 struct PrefillFlags {
   BenchFlags common;
   bench::PrefillBenchOptions options;
@@ -98,7 +88,8 @@ int bench_prefill(PrefillFlags flags) {
   watch_for_interrupt();
   const bench::PrefillBenchResult result =
       bench::run_prefill_bench(flags.options, throw_if_interrupted, say);
-  return finish(flags.common, bench::prefill_json_lines(result), bench::prefill_table(result));
+  return report_results(flags.common.out, flags.common.json, bench::prefill_json_lines(result),
+                        bench::prefill_table(result));
 }
 
 void add_prefill(CLI::App& verb, std::function<int()>& action) {
@@ -138,7 +129,8 @@ int bench_distill(DistillFlags flags) {
   watch_for_interrupt();
   const bench::DistillBenchResult result =
       bench::run_distill_bench(flags.options, throw_if_interrupted, say);
-  return finish(flags.common, bench::distill_json_lines(result), bench::distill_table(result));
+  return report_results(flags.common.out, flags.common.json, bench::distill_json_lines(result),
+                        bench::distill_table(result));
 }
 
 void add_distill_bench(CLI::App& verb, std::function<int()>& action) {
