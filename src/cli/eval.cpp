@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "bench/support/machine.h"
+#include "cli/eval_ruler.h"
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
@@ -192,6 +193,7 @@ void add_eval(CLI::App& app, std::function<int()>& action) {
            "Retrieval: numbers that a long text states, asked for at its end");
   add_task(*command, action, EvalTask::kRecall,
            "Share of the true attention that falls into the blocks a policy keeps");
+  add_eval_ruler(*command, action);
 }
 
 }  // namespace seer::cli

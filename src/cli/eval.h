@@ -6,7 +6,7 @@
 
 namespace seer::cli {
 
-// `seer eval ppl|niah|recall`.
+// `seer eval ppl|niah|recall|ruler`.
 void add_eval(CLI::App& app, std::function<int()>& action);
 
 }  // namespace seer::cli
