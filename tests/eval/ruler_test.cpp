@@ -182,6 +182,7 @@ TEST(Ruler, WhatIsMissingIsNamed) {
   }
   EXPECT_THROW(bundled_task("vt")->sample(4096, 4), std::invalid_argument);
   EXPECT_THROW(bundled_task("vt")->sample(0, 0), std::invalid_argument);
+  EXPECT_THROW(bundled_task("fwe")->sample(std::int64_t{1} << 40, 0), std::invalid_argument);
 }
 
 TEST(RulerFile, RowsComeBackAsTheyWere) {

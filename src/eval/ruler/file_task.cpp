@@ -25,6 +25,7 @@ struct Row {
   std::optional<std::int64_t> context;  // absent: fits any that is long enough
   std::optional<double> depth;
   std::size_t line = 0;
+  std::int64_t tokens = 0;  // of the prompt
 };
 
 std::string expected_text(const Json& row, const char* field, const std::string& place) {
@@ -82,6 +83,7 @@ class FileTask : public RulerTask {
       if (json.contains("task") && expected_text(json, "task", place) != kind.name) continue;
       rows_.push_back(read_row(json, place));
       rows_.back().line = line;
+      rows_.back().tokens = static_cast<std::int64_t>(prompt_of(rows_.back()).prompt.tokens.size());
     }
     if (rows_.empty()) {
       throw std::runtime_error(
@@ -102,9 +104,9 @@ class FileTask : public RulerTask {
   }
 
   std::int64_t samples(std::int64_t context) const override {
-    const auto count = static_cast<std::int64_t>(rows_of(context).size());
-    for (std::int64_t index = 0; index < count; ++index) sample(context, index);
-    return count;
+    const std::vector<const Row*> rows = rows_of(context);
+    for (const Row* const row : rows) expect_fits(*row, context);
+    return static_cast<std::int64_t>(rows.size());
   }
 
   RulerSample sample(std::int64_t context, std::int64_t index) const override {
@@ -114,6 +116,12 @@ class FileTask : public RulerTask {
           fmt::format("{}: sample {}: expected 0 to {}", file_.string(), index, rows.size() - 1));
     }
     const Row& row = *rows[static_cast<std::size_t>(index)];
+    expect_fits(row, context);
+    return prompt_of(row);
+  }
+
+ private:
+  RulerSample prompt_of(const Row& row) const {
     RulerSample sample;
     sample.text = row.text;
     sample.prompt.tokens = tokenizer_.encode(row.text, /*add_special_tokens=*/false);
@@ -122,23 +130,23 @@ class FileTask : public RulerTask {
       sample.begin = bos_;
       tokens.insert(tokens.begin(), *bos_);
     }
-    // A context that the row names may count the prompt alone.
-    const auto size = static_cast<std::int64_t>(tokens.size());
-    const std::int64_t needed = row.context ? size : size + max_new_tokens_;
-    if (needed > context) {
-      throw std::invalid_argument(fmt::format(
-          "{}:{}: the row takes {} tokens with this tokenizer, {} to be generated{}: expected a "
-          "context of {} or more, got {}",
-          file_.string(), row.line, needed, max_new_tokens_,
-          row.context ? " not counted" : " included", needed, context));
-    }
     sample.prompt.max_new_tokens = max_new_tokens_;
     sample.prompt.references = row.references;
     sample.prompt.depth = row.depth;
     return sample;
   }
 
- private:
+  void expect_fits(const Row& row, std::int64_t context) const {
+    // A context that the row names may count the prompt alone.
+    const std::int64_t needed = row.context ? row.tokens : row.tokens + max_new_tokens_;
+    if (needed <= context) return;
+    throw std::invalid_argument(fmt::format(
+        "{}:{}: the row takes {} tokens with this tokenizer, {} to be generated{}: expected a "
+        "context of {} or more, got {}",
+        file_.string(), row.line, needed, max_new_tokens_,
+        row.context ? " not counted" : " included", needed, context));
+  }
+
   std::vector<const Row*> rows_of(std::int64_t context) const {
     std::vector<const Row*> rows;
     for (const Row& row : rows_) {

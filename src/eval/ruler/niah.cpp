@@ -31,7 +31,7 @@ class Niah : public Draft {
         keys_(source.words, kind.uuid_keys, random.split(1)),
         values_(kind.uuid_values, random.split(2)) {
     has_uuid_values = kind.uuid_values;
-    if (kind.haystack != NiahKind::Haystack::kText) filler_lead = "\n";
+    if (kind.haystack != NiahKind::Haystack::kText) filler_lead += '\n';
     const std::int64_t many = source.options.needles;
     const std::int64_t keys = kind.many_keys || kind.many_queries ? many : 1;
     const std::int64_t values = kind.many_values ? many : 1;

@@ -10,28 +10,6 @@
 namespace seer::ruler {
 namespace {
 
-constexpr std::string_view kBlanks = " \t\r\n";
-
-std::int64_t words_of(std::string_view text) {
-  std::int64_t words = 0;
-  for (std::size_t begin = text.find_first_not_of(kBlanks); begin != std::string_view::npos;
-       ++words) {
-    begin =
-        text.find_first_not_of(kBlanks, std::min(text.find_first_of(kBlanks, begin), text.size()));
-  }
-  return words;
-}
-
-std::string_view first_words(std::string_view text, std::int64_t words) {
-  std::size_t end = 0;
-  for (; words > 0; --words) {
-    const std::size_t begin = text.find_first_not_of(kBlanks, end);
-    if (begin == std::string_view::npos) break;
-    end = std::min(text.find_first_of(kBlanks, begin), text.size());
-  }
-  return text.substr(0, end);
-}
-
 // A unit is a word of the documents around the right ones.
 class Qa : public Draft {
  public:
@@ -56,8 +34,7 @@ class Qa : public Draft {
     random.shuffle(others);
     show(others);
     for (std::size_t i = 0; i < shown_.size(); ++i) keys_.push_back(order.next());
-    for (std::size_t i = gold_; i < shown_.size(); ++i)
-      most_ += words_of(data.documents[shown_[i]]);
+    for (std::size_t i = gold_; i < shown_.size(); ++i) most_ += data.words[shown_[i]];
   }
 
   std::int64_t most() const override { return most_; }
@@ -72,7 +49,7 @@ class Qa : public Draft {
       std::string_view document = data_.documents[shown_[i]];
       if (i >= gold_) {
         if (units == 0) break;
-        const std::int64_t words = words_of(document);
+        const std::int64_t words = data_.words[shown_[i]];
         if (words > units) document = first_words(document, units);
         units -= std::min(words, units);
       }

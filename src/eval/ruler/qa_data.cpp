@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <stdexcept>
+#include <string_view>
 
 #include "base/json.h"
 
@@ -13,6 +14,18 @@ namespace {
 
 // Larger than the training set of either.
 constexpr JsonLimits kLimits = {.max_bytes = std::size_t{1} << 30, .max_depth = 16};
+
+constexpr std::string_view kBlanks = " \t\r\n";
+
+std::int64_t words_of(std::string_view text) {
+  std::int64_t words = 0;
+  for (std::size_t begin = text.find_first_not_of(kBlanks); begin != std::string_view::npos;
+       ++words) {
+    begin =
+        text.find_first_not_of(kBlanks, std::min(text.find_first_of(kBlanks, begin), text.size()));
+  }
+  return words;
+}
 
 [[noreturn]] void fail(const std::string& place, const std::string& expected) {
   throw std::runtime_error(place + ": expected " + expected);
@@ -56,11 +69,22 @@ void add_once(std::vector<std::string>& texts, const std::string& text) {
   if (std::find(texts.begin(), texts.end(), text) == texts.end()) texts.push_back(text);
 }
 
-void expect_questions(const QaData& data, const std::filesystem::path& file) {
+void finish(QaData& data, const std::filesystem::path& file) {
+  for (const std::string& document : data.documents) data.words.push_back(words_of(document));
   if (data.questions.empty()) fail(file.string(), "questions with answers, got none");
 }
 
 }  // namespace
+
+std::string_view first_words(std::string_view text, std::int64_t words) {
+  std::size_t end = 0;
+  for (; words > 0; --words) {
+    const std::size_t begin = text.find_first_not_of(kBlanks, end);
+    if (begin == std::string_view::npos) break;
+    end = std::min(text.find_first_of(kBlanks, begin), text.size());
+  }
+  return text.substr(0, end);
+}
 
 QaData read_squad(const std::filesystem::path& file) {
   QaData data;
@@ -106,7 +130,7 @@ QaData read_squad(const std::filesystem::path& file) {
       }
     }
   }
-  expect_questions(data, file);
+  finish(data, file);
   return data;
 }
 
@@ -139,7 +163,7 @@ QaData read_hotpotqa(const std::filesystem::path& file) {
     }
     data.questions.push_back(std::move(question));
   }
-  expect_questions(data, file);
+  finish(data, file);
   return data;
 }
 

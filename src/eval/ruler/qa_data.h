@@ -4,9 +4,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace seer::ruler {
+
+// The begin of the text with this many words, or all of it.
+std::string_view first_words(std::string_view text, std::int64_t words);
 
 struct QaQuestion {
   std::string text;
@@ -17,6 +21,7 @@ struct QaQuestion {
 
 struct QaData {
   std::vector<std::string> documents;
+  std::vector<std::int64_t> words;  // of each document: what stands between blanks
   std::vector<QaQuestion> questions;
 };
 

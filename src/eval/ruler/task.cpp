@@ -177,9 +177,10 @@ class GeneratedTask : public RulerTask {
   }
 
   Parts parts_of(std::int64_t context, std::int64_t index) const {
-    if (context < 1) {
+    constexpr std::int64_t kLongest = std::int64_t{1} << 24;
+    if (context < 1 || context > kLongest) {
       throw std::invalid_argument(
-          fmt::format("{}: context {}: expected 1 or more", kind_.name, context));
+          fmt::format("{}: context {}: expected 1 to {}", kind_.name, context, kLongest));
     }
     Parts parts;
     parts.draft = draft(context, index);

@@ -71,7 +71,7 @@ class VariableTracking : public Draft {
  public:
   VariableTracking(const DraftSource& source, Random random) {
     constexpr std::int64_t kExampleSentences = 25;
-    filler_lead = "\n";
+    filler_lead += '\n';
     Random example_random = random.split(1);
     std::set<std::string> names;
     const Chains solved =
