@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,10 @@ struct RetrievalOptions {
   std::int64_t questions_inside = 0;
   WordSet words = WordSet::kEvaluation;
   std::uint64_t seed = 0;
+  // Where the needle of the only question stands: behind this share of the text's tokens, rounded; 0 is right behind
+  // begin-of-text, 1 right before the question. The text, the words and the other needles do not depend on it. None: at a
+  // random place, as the others.
+  std::optional<double> depth = std::nullopt;
 };
 
 struct TokenSpan {

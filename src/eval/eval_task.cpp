@@ -6,8 +6,8 @@ namespace seer {
 
 EvalTask::~EvalTask() = default;
 
-double EvalTask::score(const EvalPrompt& /*prompt*/, std::string_view /*prediction*/) const {
-  throw std::logic_error(name() + ": a task without generation scores no text");
+double EvalTask::score(const EvalPrompt&, std::string_view) const {
+  throw std::logic_error(name() + ": this task generates no text, so it scores none");
 }
 
 }  // namespace seer

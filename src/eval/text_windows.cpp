@@ -26,4 +26,16 @@ std::vector<TokenId> text_window(const TokenStream& text, TokenId bos, std::int6
   return tokens;
 }
 
+std::vector<TokenSpan> document_spans(const TokenStream& text, TokenId bos) {
+  std::vector<TokenSpan> spans;
+  const auto size = static_cast<std::int64_t>(text.tokens.size());
+  std::int64_t first = 0;
+  for (std::int64_t i = 0; i <= size; ++i) {
+    if (i < size && text.tokens[static_cast<std::size_t>(i)] != bos) continue;
+    if (i > first) spans.push_back({.first = first, .count = i - first});
+    first = i + 1;
+  }
+  return spans;
+}
+
 }  // namespace seer

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <numeric>
 #include <set>
 #include <stdexcept>
@@ -88,6 +89,16 @@ void check_options(const RetrievalOptions& options) {
     throw std::invalid_argument(
         fmt::format("questions inside the text {}: expected 0 to {}, the number of questions",
                     options.questions_inside, options.questions));
+  }
+  if (!options.depth) return;
+  if (!(*options.depth >= 0 && *options.depth <= 1)) {
+    throw std::invalid_argument(fmt::format("depth {}: expected 0 to 1", *options.depth));
+  }
+  if (options.questions != 1 || options.questions_inside != 0) {
+    throw std::invalid_argument(
+        fmt::format("depth {}: expected one question, at the end; got {} questions, {} inside the "
+                    "text",
+                    *options.depth, options.questions, options.questions_inside));
   }
 }
 
@@ -196,6 +207,10 @@ class Builder {
       needles[i].place = random_.below(text_tokens + 1);
       if (i >= questions.size()) continue;
       const bool is_inside = static_cast<std::int64_t>(i) < options_.questions_inside;
+      if (options_.depth) {
+        // After the draw, so that what is drawn later is the same at every depth.
+        needles[i].place = std::llround(*options_.depth * static_cast<double>(text_tokens));
+      }
       questions[i].place =
           is_inside ? needles[i].place + random_.below(text_tokens - needles[i].place + 1)
                     : text_tokens;
