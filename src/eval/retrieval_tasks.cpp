@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "eval/task_checks.h"
+#include "eval/text_windows.h"
 
 namespace seer {
 namespace {
@@ -20,7 +21,11 @@ class NeedleSource {
     expect_option_at_least("needles", needles, 1);
     options_.needles = needles;
     options_.seed = seed;
+    settings_ = fmt::format(R"("seed":{},{})", seed, text_settings(*text_));
   }
+
+  // Members of a JSON object.
+  const std::string& settings() const { return settings_; }
 
   EvalPrompt prompt(std::int64_t context, std::int64_t index, std::optional<double> depth) const {
     RetrievalOptions options = options_;
@@ -51,6 +56,7 @@ class NeedleSource {
   const Tokenizer& tokenizer_;
   TokenId bos_;
   RetrievalOptions options_;
+  std::string settings_;
 };
 
 class NeedleTask final : public EvalTask {
@@ -63,7 +69,7 @@ class NeedleTask final : public EvalTask {
   std::string name() const override { return "niah"; }
   std::string metric() const override { return "retrieval"; }
   std::string settings() const override {
-    return fmt::format(R"({{"needles":{}}})", options_.needles);
+    return fmt::format(R"({{{},"needles":{}}})", source_.settings(), options_.needles);
   }
   std::int64_t samples(std::int64_t context) const override {
     source_.check(context);
@@ -90,7 +96,8 @@ class NeedleGrid final : public EvalTask {
   std::string name() const override { return "niah-grid"; }
   std::string metric() const override { return "retrieval"; }
   std::string settings() const override {
-    return fmt::format(R"({{"needles":{},"depths":{}}})", options_.needles, options_.depths);
+    return fmt::format(R"({{{},"needles":{},"depths":{}}})", source_.settings(), options_.needles,
+                       options_.depths);
   }
   std::int64_t samples(std::int64_t context) const override {
     source_.check(context);

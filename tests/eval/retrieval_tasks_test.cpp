@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "eval/text_windows.h"
+
 namespace seer {
 namespace {
 
@@ -60,7 +62,7 @@ TEST(NeedleTask, SameDocumentsAsEver) {
   const auto task = make_needle_task(text, tokenizer(), kBos, options);
   EXPECT_EQ(task->name(), "niah");
   EXPECT_EQ(task->metric(), "retrieval");
-  EXPECT_EQ(task->settings(), R"({"needles":3})");
+  EXPECT_EQ(task->settings(), R"({"seed":9,)" + text_settings(*text) + R"(,"needles":3})");
   ASSERT_EQ(task->samples(500), 4);
   for (std::int64_t i = 0; i < 4; ++i) {
     RetrievalOptions retrieval;
@@ -103,7 +105,8 @@ TEST(NeedleGrid, PlacesTheNeedleThatIsAskedFor) {
   options.repeats = 2;
   const auto task = make_needle_grid(repeated_text(), tokenizer(), kBos, options);
   EXPECT_EQ(task->name(), "niah-grid");
-  EXPECT_EQ(task->settings(), R"({"needles":4,"depths":5})");
+  EXPECT_EQ(task->settings(),
+            R"({"seed":0,)" + text_settings(*repeated_text()) + R"(,"needles":4,"depths":5})");
   ASSERT_EQ(task->samples(1000), 10);
   std::set<std::string> needles;
   for (std::int64_t repeat = 0; repeat < 2; ++repeat) {
