@@ -99,15 +99,21 @@ class NeedleKind final : public EvalTaskKind {
   void add_flags(CLI::App& command) override {
     add_integer(command, "--samples", options_.samples, "Documents of each context");
     add_integer(command, "--needles", options_.needles, "Sentences with a number in a document");
+    command
+        .add_option("--words", words_, "What needles are about: invented words, or those of text")
+        ->capture_default_str()
+        ->check(CLI::IsMember({"invented", "text"}));
   }
   Tasks make(const EvalTaskData& data) const override {
     NeedleTaskOptions options = options_;
     options.seed = data.seed;
+    if (words_ == "text") options.words = WordSet::kText;
     return {make_needle_task(data.text, data.tokenizer, begin_of_text(data), options)};
   }
 
  private:
   NeedleTaskOptions options_;
+  std::string words_ = "invented";
 };
 
 class NeedleGridKind final : public EvalTaskKind {

@@ -15,13 +15,15 @@ namespace {
 class NeedleSource {
  public:
   NeedleSource(std::shared_ptr<const TokenStream> text, const Tokenizer& tokenizer, TokenId bos,
-               std::int64_t needles, std::uint64_t seed)
+               std::int64_t needles, std::uint64_t seed, WordSet words)
       : text_(std::move(text)), tokenizer_(tokenizer), bos_(bos) {
     expect_text(text_.get());
     expect_option_at_least("needles", needles, 1);
     options_.needles = needles;
     options_.seed = seed;
-    settings_ = fmt::format(R"("seed":{},{})", seed, text_settings(*text_));
+    options_.words = words;
+    settings_ = fmt::format(R"("seed":{},{}{})", seed, text_settings(*text_),
+                            words == WordSet::kText ? R"(,"words":"text")" : "");
   }
 
   // Members of a JSON object.
@@ -121,14 +123,16 @@ std::unique_ptr<EvalTask> make_needle_task(std::shared_ptr<const TokenStream> te
                                            const Tokenizer& tokenizer, TokenId bos,
                                            const NeedleTaskOptions& options) {
   return std::make_unique<NeedleTask>(
-      NeedleSource(std::move(text), tokenizer, bos, options.needles, options.seed), options);
+      NeedleSource(std::move(text), tokenizer, bos, options.needles, options.seed, options.words),
+      options);
 }
 
 std::unique_ptr<EvalTask> make_needle_grid(std::shared_ptr<const TokenStream> text,
                                            const Tokenizer& tokenizer, TokenId bos,
                                            const NeedleGridOptions& options) {
-  return std::make_unique<NeedleGrid>(
-      NeedleSource(std::move(text), tokenizer, bos, options.needles, options.seed), options);
+  return std::make_unique<NeedleGrid>(NeedleSource(std::move(text), tokenizer, bos, options.needles,
+                                                   options.seed, WordSet::kEvaluation),
+                                      options);
 }
 
 }  // namespace seer

@@ -99,6 +99,23 @@ TEST(NeedleTask, Refusals) {
                std::invalid_argument);
 }
 
+TEST(NeedleTask, WordsOfTheText) {
+  NeedleTaskOptions options;
+  options.samples = 1;
+  const auto text = repeated_text();
+  const auto invented = make_needle_task(text, tokenizer(), kBos, options);
+  options.words = WordSet::kText;
+  const auto known = make_needle_task(text, tokenizer(), kBos, options);
+  EXPECT_EQ(known->settings(),
+            R"({"seed":0,)" + text_settings(*text) + R"(,"words":"text","needles":4})");
+  RetrievalOptions retrieval;
+  retrieval.length = 500;
+  retrieval.words = WordSet::kText;
+  EXPECT_EQ(known->prompt(500, 0).tokens,
+            retrieval_document(*text, tokenizer(), kBos, retrieval, 0).tokens);
+  EXPECT_NE(known->prompt(500, 0).tokens, invented->prompt(500, 0).tokens);
+}
+
 TEST(NeedleGrid, PlacesTheNeedleThatIsAskedFor) {
   NeedleGridOptions options;
   options.depths = 5;
