@@ -69,8 +69,9 @@ void add_eval_run_flags(CLI::App& command, EvalRunFlags& flags, bool needs_text)
   command.add_option("--gates", flags.gates, "Adapter folder with trained gates");
   command
       .add_option("--policy", flags.policies,
-                  "Which blocks prefill computes: dense, gate:density=0.1, oracle:ratio=0.1, ...; "
-                  "several times, or with ';' between them (default: dense)")
+                  "Which blocks prefill computes: dense, or gate, oracle, meanpool, streaming, "
+                  "random, quest, xattention, minference or flexprefill with a rule, as in "
+                  "gate:density=0.1; several times, or with ';' between them (default: dense)")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->allow_extra_args(false);
   command
