@@ -1,7 +1,6 @@
 #include "cli/eval_ruler.h"
 
 #include <cstdint>
-#include <ctime>
 #include <filesystem>
 #include <iostream>
 #include <memory>
@@ -11,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/dated_chat.h"
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/model_flags.h"
@@ -77,22 +77,6 @@ std::vector<std::string> task_names(const RulerFlags& flags) {
   return names;
 }
 
-std::shared_ptr<const ChatTemplate> load_chat(const std::filesystem::path& folder) {
-  auto chat = std::make_shared<ChatTemplate>(ChatTemplate::load(folder));
-  // Templates that print the date would make other samples every day. The day is the one that Llama 3.1's template takes
-  // where it is told none.
-  chat->set_clock([] {
-    std::tm day{};
-    day.tm_year = 2024 - 1900;
-    day.tm_mon = 6;
-    day.tm_mday = 26;
-    day.tm_wday = 5;
-    day.tm_yday = 207;
-    return day;
-  });
-  return chat;
-}
-
 int write_samples(RulerFlags flags) {
   RulerOptions& options = flags.options;
   options.length_of = flags.length_of == "prompt" ? RulerLength::kPrompt : RulerLength::kTotal;
@@ -100,7 +84,7 @@ int write_samples(RulerFlags flags) {
   const std::filesystem::path folder = resolve_model(flags.model);
   const ModelConfig config = read_model_config(folder);
   const Tokenizer tokenizer = Tokenizer::load(folder);
-  if (flags.chat) options.chat = load_chat(folder);
+  if (flags.chat) options.chat = load_dated_chat(folder);
   std::shared_ptr<const RulerText> text;
   if (!flags.text.paths.empty()) {
     text = ruler_text(load_text(flags.text, tokenizer, config), tokenizer);

@@ -25,9 +25,9 @@ TEST(QaF1, ByHand) {
   EXPECT_DOUBLE_EQ(qa_f1("red red boat", "Red, red!"), 2 * (2.0 / 3) / (2.0 / 3 + 1));
   // A word counts as often as both have it: P = 1/1, R = 1/3.
   EXPECT_DOUBLE_EQ(qa_f1("red", "red red red"), 0.5);
-  EXPECT_EQ(qa_f1("at 5 a.m.", "at 5 am"), 1);      // punctuation goes before words are told apart
+  EXPECT_EQ(qa_f1("at 5 a.m.", "at 5 am"), 1);  // punctuation goes before words are told apart
   EXPECT_EQ(qa_f1("the-end", "theend"), 1);
-  EXPECT_EQ(qa_f1("l’an", "l’"), 1);      // the apostrophe is none of ASCII's: "an" is a word
+  EXPECT_EQ(qa_f1("l’an", "l’"), 1);  // the apostrophe is none of ASCII's: "an" is a word
   EXPECT_EQ(qa_f1("ÉCOLE\u00a0x", "x école"), 1);
   EXPECT_EQ(qa_f1("Σ", "σ"), 1);
   EXPECT_EQ(qa_f1("İ", "i\u0307"), 1);
@@ -119,7 +119,7 @@ TEST(CodeSimilarity, ByHand) {
   // 2 * 1 / 16 = 12.5 hundredths, and 2 * 3 / 16 = 37.5: halves to even.
   EXPECT_EQ(code_similarity("abbbbbbb", "acccccce"), 0.12);
   EXPECT_EQ(code_similarity("abcddddd", "abceeeee"), 0.38);
-  EXPECT_EQ(code_similarity("é", "è"), 0);  // characters, not bytes
+  EXPECT_EQ(code_similarity("é", "è"), 0);                    // characters, not bytes
   EXPECT_EQ(code_similarity("# note\n\nx = 1", "x = 1"), 0);  // the empty line is the first
   EXPECT_EQ(code_similarity("", ""), 1);
   EXPECT_EQ(code_similarity("# note", "x"), 0);
@@ -129,9 +129,9 @@ TEST(CodeSimilarity, ByHand) {
 TEST(TextMetrics, AsPythonPackagesHaveThem) {
   // The variable names a file of other random texts (text_metrics_packages_test.py).
   const char* const other = std::getenv("SEER_TEXT_METRICS_GOLDEN");
-  const Json golden = read_json_file(
-      other != nullptr ? std::filesystem::path(other)
-                       : std::filesystem::path(SEER_SOURCE_DIR) / "tests/golden/text_metrics.json");
+  const Json golden = read_json_file(other != nullptr ? std::filesystem::path(other)
+                                                      : std::filesystem::path(SEER_SOURCE_DIR) /
+                                                            "tests/golden/text_metrics.json");
   using Score = double (*)(std::string_view, std::string_view);
   const std::map<std::string, Score> scores = {{"qa_f1", qa_f1},
                                                {"qa_f1_zh", qa_f1_zh},

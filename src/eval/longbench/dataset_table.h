@@ -14,14 +14,19 @@ struct Metric {
                   const std::vector<std::string>& classes);
 };
 
+enum class Form {
+  kRequest,   // may stand in a chat template
+  kExamples,  // solved ones first; of a prediction the first line counts
+  kCode,      // to be gone on with
+};
+
 struct Dataset {
   const char* name;
   const Metric* metric;
   std::int64_t max_new_tokens;
-  const char* prompt;       // built in: a template with {context} and {input}
-  bool is_few_shot = false;  // of a prediction the first line counts
-  bool is_plain = false;     // no chat template
-  bool is_in_e = false;
+  Form form;
+  bool is_in_e;        // also one of LongBench-E
+  const char* prompt;  // built in: a template with {context} and {input}
 };
 
 const std::vector<Dataset>& datasets();

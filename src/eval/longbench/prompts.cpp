@@ -14,9 +14,8 @@ namespace {
 }
 
 void check(const std::string& name, const Json& value, const std::string& source) {
-  const bool is_known =
-      std::any_of(datasets().begin(), datasets().end(),
-                  [&](const Dataset& dataset) { return dataset.name == name; });
+  const bool is_known = std::any_of(datasets().begin(), datasets().end(),
+                                    [&](const Dataset& dataset) { return dataset.name == name; });
   if (!is_known) {
     std::string names;
     for (const Dataset& dataset : datasets()) {

@@ -59,8 +59,8 @@ Row read_row(const Json& json, const std::string& place, const Dataset& dataset)
   if (length == json.end() || !length->is_number_unsigned()) {
     fail(place, "an integer from 0", "length");
   }
-  row.length = static_cast<std::int64_t>(
-      std::min(length->get<std::uint64_t>(), std::uint64_t{1} << 62));
+  row.length =
+      static_cast<std::int64_t>(std::min(length->get<std::uint64_t>(), std::uint64_t{1} << 62));
   try {
     // An answer that its metric cannot read, such as a paragraph without a number.
     score(dataset, "", row.answers, row.classes);

@@ -57,7 +57,7 @@ class DatasetTask : public EvalTask {
       most_kept_ = options.prompt_tokens;
     }
     begins_ = bos ? 1 : 0;
-    if (options.chat && !dataset_.is_plain) {
+    if (options.chat && dataset_.form == longbench::Form::kRequest) {
       chat_ = options.chat;
     } else {
       begin_ = bos;
@@ -72,8 +72,8 @@ class DatasetTask : public EvalTask {
     settings["max_new_tokens"] = dataset_.max_new_tokens;
     settings["begin"] = begin_ ? nlohmann::ordered_json(*begin_) : nlohmann::ordered_json();
     // What the template makes of a turn tells it from others.
-    settings["chat"] = chat_ ? nlohmann::ordered_json(hash_text(turn("A turn.")))
-                             : nlohmann::ordered_json();
+    settings["chat"] =
+        chat_ ? nlohmann::ordered_json(hash_text(turn("A turn."))) : nlohmann::ordered_json();
     settings["prompt"] = hash_text(template_);
     settings["prompt_tokens"] = options.prompt_tokens;
     settings_ = settings.dump();
@@ -153,8 +153,8 @@ class DatasetTask : public EvalTask {
       while (best.empty() && tried.contains(kept)) --kept;
       if (kept / 2 - begins_ < 1) {
         if (!best.empty()) break;
-        throw std::runtime_error(fmt::format(
-            "{}: this tokenizer cannot cut a prompt to {} tokens", name(), room));
+        throw std::runtime_error(
+            fmt::format("{}: this tokenizer cannot cut a prompt to {} tokens", name(), room));
       }
       if (!tried.insert(kept).second) break;
       tokens = tokens_of(without_middle(whole, kept));
@@ -164,14 +164,14 @@ class DatasetTask : public EvalTask {
     return best;
   }
 
-  static constexpr std::size_t kTries = 8;
+  static constexpr std::size_t kTries = 16;
 
   std::string name_;  // "qasper" or "qasper_e"
   const Dataset& dataset_;
   const Tokenizer& tokenizer_;
   std::shared_ptr<const ChatTemplate> chat_;
-  std::int64_t begins_ = 0;          // tokens that begin a text of this model
-  std::optional<TokenId> begin_;     // that is put in front
+  std::int64_t begins_ = 0;       // tokens that begin a text of this model
+  std::optional<TokenId> begin_;  // that is put in front
   std::int64_t most_kept_ = std::numeric_limits<std::int64_t>::max();
   std::string template_;
   std::vector<Row> rows_;

@@ -51,8 +51,8 @@ double paragraph_score(std::string_view prediction, std::string_view reference) 
 }
 
 double paragraph_score_zh(std::string_view prediction, std::string_view reference) {
-  return share_equal_to(
-      marked_number(reference, U"\u6BB5\u843D", "\"\u6BB5\u843D\" and a number"), prediction);
+  return share_equal_to(marked_number(reference, U"\u6BB5\u843D", "\"\u6BB5\u843D\" and a number"),
+                        prediction);
 }
 
 }  // namespace seer

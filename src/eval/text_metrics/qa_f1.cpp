@@ -67,8 +67,7 @@ bool is_punctuation(char32_t c) {
 
 Tokens chinese_words(std::string_view text) {
   Tokens tokens = text::chinese_tokens(text::lower(text::code_points(text)));
-  std::erase_if(tokens,
-                [](const std::u32string& token) { return is_punctuation(token.front()); });
+  std::erase_if(tokens, [](const std::u32string& token) { return is_punctuation(token.front()); });
   return tokens;
 }
 
