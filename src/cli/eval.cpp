@@ -37,6 +37,7 @@ void add_task(CLI::App& eval_command, std::function<int()>& action, const std::s
   auto flags = std::make_shared<EvalRunFlags>();
   command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_eval_run_flags(*command, *flags, kind->needs_text());
+  flags->contexts = {kind->default_context()};
   command->add_option("--context", flags->contexts, "Tokens of a sample, with commas")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->delimiter(',')
@@ -62,7 +63,7 @@ void add_task(CLI::App& eval_command, std::function<int()>& action, const std::s
 void add_eval(CLI::App& app, std::function<int()>& action) {
   CLI::App* command = app.add_subcommand(
       "eval",
-      "Perplexity, retrieval, RULER and attention recall under policies, with density, "
+      "Perplexity, retrieval, RULER, LongBench and attention recall under policies, with density, "
       "time and memory");
   command->require_subcommand(1);
   for (const std::string& name : eval_task_kind_names()) add_task(*command, action, name);

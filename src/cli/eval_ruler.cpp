@@ -1,16 +1,15 @@
 #include "cli/eval_ruler.h"
 
 #include <cstdint>
-#include <ctime>
 #include <filesystem>
 #include <iostream>
 #include <memory>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cli/dated_chat.h"
 #include "cli/flag_checks.h"
 #include "cli/interrupt.h"
 #include "cli/progress_line.h"
@@ -67,22 +66,6 @@ std::vector<std::string> task_names(const RulerFlags& flags, bool has_text) {
     }
   }
   return names;
-}
-
-std::shared_ptr<const ChatTemplate> load_chat(const std::filesystem::path& folder) {
-  auto chat = std::make_shared<ChatTemplate>(ChatTemplate::load(folder));
-  // Templates that print the date would make other samples every day. The day is the one that Llama 3.1's template takes
-  // where it is told none.
-  chat->set_clock([] {
-    std::tm day{};
-    day.tm_year = 2024 - 1900;
-    day.tm_mon = 6;
-    day.tm_mday = 26;
-    day.tm_wday = 5;
-    day.tm_yday = 207;
-    return day;
-  });
-  return chat;
 }
 
 class RulerKind final : public EvalTaskKind {
@@ -162,7 +145,7 @@ class RulerKind final : public EvalTaskKind {
     RulerOptions options = flags_.options;
     options.seed = data.seed;
     options.length_of = flags_.length_of == "prompt" ? RulerLength::kPrompt : RulerLength::kTotal;
-    if (flags_.chat) options.chat = load_chat(data.model_folder);
+    if (flags_.chat) options.chat = load_dated_chat(data.model_folder);
     const std::vector<std::string> names = task_names(flags_, data.text != nullptr);
     std::shared_ptr<const RulerText> text;
     if (data.text) text = ruler_text(*data.text, data.tokenizer);

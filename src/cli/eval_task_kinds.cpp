@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "cli/eval_longbench.h"
 #include "cli/eval_ruler.h"
 #include "cli/flag_checks.h"
 #include "seer/perplexity_tasks.h"

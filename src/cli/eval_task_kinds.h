@@ -34,6 +34,7 @@ class EvalTaskKind {
 
   virtual const char* description() const = 0;
   virtual bool needs_text() const { return true; }
+  virtual std::int64_t default_context() const { return 8192; }
   // Only the recall of attention is measured.
   virtual bool is_recall() const { return false; }
   virtual void add_flags(CLI::App& command) = 0;

@@ -30,9 +30,21 @@ std::string_view note_on(PolicySource source) {
              "hardly notices, but what stands in between is never read";
     case PolicySource::kMeanpool:
       return "compares means of blocks: a single outstanding key vanishes in its block's mean";
+    case PolicySource::kQuest:
+      return "bounds each query's product with a block by the extremes of its keys: a single key "
+             "shows, and so do blocks whose extremes belong to different keys";
+    case PolicySource::kXattention:
+      return "sums products along antidiagonals of each block: lines and blocks are met, a single "
+             "key only by one product of each stride";
+    case PolicySource::kMinference:
+      return "takes the true attention of the last queries for that of all: what these look at, "
+             "and what moves along with the query";
+    case PolicySource::kFlexprefill:
+      return "vertical and slanted lines as the last queries see them, or for heads without "
+             "such lines the means of blocks";
     case PolicySource::kRandom: return "knows nothing: what a density gives without a choice";
-    default: return "";
   }
+  return "";
 }
 
 struct Method {
