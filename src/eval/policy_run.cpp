@@ -47,6 +47,13 @@ PolicyRun::PolicyRun(const Model& model, const std::string& policy, const GateSe
     };
   }
   attention_ = std::make_unique<SparseAttention>(model.config(), policy_, gates, sparse);
+  if (options.prefill_chunk && attention_->wants_whole_prompt()) {
+    throw std::invalid_argument(
+        fmt::format("policy '{}': chooses by a prompt's last tokens and takes it at once; leave "
+                    "out the prefill "
+                    "chunk {}",
+                    policy_, *options.prefill_chunk));
+  }
 }
 
 void PolicyRun::check_context(std::int64_t context) const {

@@ -58,17 +58,15 @@ TEST_F(LongBenchFlagsTest, TasksOfTheFolder) {
                       (folder_ / "narrativeqa.jsonl").string()),
             std::string::npos)
       << said;
-  EXPECT_EQ(flags_.contexts, (std::vector<std::int64_t>{32768}));
   testing::internal::CaptureStderr();
   EXPECT_EQ(names({"--data", data, "--tasks", "lcc,all", "--tasks", "all_e"}),
             (std::vector<std::string>{"longbench/lcc", "longbench/qasper", "longbench/qasper_e"}));
   EXPECT_EQ(count_of(testing::internal::GetCapturedStderr(), " is left out"), 19 + 12);
   testing::internal::CaptureStderr();
-  EXPECT_EQ(names({"--data", data, "--tasks", "qasper", "--samples", "1", "--context", "4096,8192",
-                   "--prompt-tokens", "3500"}),
-            (std::vector<std::string>{"longbench/qasper"}));
+  EXPECT_EQ(
+      names({"--data", data, "--tasks", "qasper", "--samples", "1", "--prompt-tokens", "3500"}),
+      (std::vector<std::string>{"longbench/qasper"}));
   EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
-  EXPECT_EQ(flags_.contexts, (std::vector<std::int64_t>{4096, 8192}));
   EXPECT_EQ(tasks_.front()->samples(4096), 1);
   EXPECT_NE(tasks_.front()->settings().find("\"prompt_tokens\":3500"), std::string::npos);
 }

@@ -189,6 +189,21 @@ TEST(Evaluator, EveryPolicyInOneRun) {
   EXPECT_NEAR(*samples.back().recall, 1, 1e-5);
 }
 
+TEST(Evaluator, MethodsWithoutTraining) {
+  Case one = perplexity({"quest:ratio=0.3", "xattention:ratio=0.3", "minference:ratio=0.3",
+                         "flexprefill:ratio=0.3", "random:ratio=0.3"});
+  one.options.prefill_chunk.reset();
+  const std::vector<EvalSummary> summaries = summarise(run(one));
+  ASSERT_EQ(summaries.size(), 5U);
+  for (const EvalSummary& summary : summaries) {
+    SCOPED_TRACE(summary.policy);
+    EXPECT_LT(summary.density, 0.75);
+    if (summary.policy == "random:ratio=0.3") continue;
+    EXPECT_GT(*summary.recall, *summaries.back().recall);
+    EXPECT_LT(*summary.score, *summaries.back().score);
+  }
+}
+
 TEST(Evaluator, GoesOnWhereItStopped) {
   const Case options = perplexity({"dense", "streaming:ratio=0.3", "random:ratio=0.3"});
   const std::vector<EvalSample> whole = run(options);
@@ -257,6 +272,8 @@ TEST(Evaluator, Refusals) {
   expect_refused(perplexity({"dense", "dense"}), {"'dense'", "twice"});
   expect_refused(perplexity({"streaming:ratio=2"}), {"streaming:ratio=2"});
   expect_refused(perplexity({}), {"policies"});
+  expect_refused(perplexity({"minference:ratio=0.3"}),
+                 {"minference:ratio=0.3", "prefill chunk 48"});
   one = retrieval({"dense"}, 2);
   one.request.contexts = {64};
   expect_refused(one, {"64 tokens", "alone take more"});
