@@ -113,6 +113,8 @@ def test_sparse_policies_change_what_they_should():
     ("<|begin_of_text|>She looked", " up"), ("Caf\u00e9\u3000\u2003", "au lait"), (" ", "sea"), ("word" * 30, "s")])
 @pytest.mark.parametrize("settings", [{}, {"add_bos_token": False}, {"prefix_token_id": 1}])
 def test_odd_contexts(models, context, continuation, settings):
+    if context == " " and settings == {"add_bos_token": False}:
+        pytest.skip("a context without tokens, which the harness's own model does not take")
     ours, theirs = models(settings)
     requests = [instance("loglikelihood", context, continuation)]
     [(found, greedy)], [(expected, is_greedy)] = ours.loglikelihood(requests), theirs.loglikelihood(requests)

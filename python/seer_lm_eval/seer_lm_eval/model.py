@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
+from lm_eval.utils import simple_parse_args_string
 from tqdm import tqdm
 
 from seer_lm_eval.program import SeerError, SeerProgram
@@ -68,6 +69,16 @@ class SeerLM(LM):
         self._requests = 0
         self._density_sum = 0.0
         self._truncated = 0
+
+    @classmethod
+    def create_from_arg_obj(cls, arg_dict, additional_config=None):
+        """As lm_eval's, but a device among the model arguments is no clash with the command line's."""
+        others = {name: value for name, value in (additional_config or {}).items() if value is not None}
+        return cls(**{**others, **arg_dict})
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string, additional_config=None):
+        return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
     @property
     def max_length(self):
