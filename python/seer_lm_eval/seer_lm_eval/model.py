@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from seer_lm_eval.program import SeerError, SeerProgram
 
-logger = logging.getLogger(__name__)
+# Below lm_eval's, so that its verbosity counts.
+logger = logging.getLogger("lm_eval.seer")
 
 # What lm_eval passes on from its own command line and Seer has no use for: it computes one request at a time.
 IGNORED = ("batch_size", "max_batch_size", "trust_remote_code")
