@@ -30,10 +30,6 @@ constexpr std::int64_t kLogitsBytes = std::int64_t{32} << 20;
 constexpr std::int64_t kLogitsBytesOnGpu = std::int64_t{512} << 20;
 
 std::vector<std::int64_t> checked_positions(const ScoreOptions& options, std::int64_t length) {
-  if (options.prefill_chunk.value_or(1) < 1) {
-    throw std::invalid_argument(
-        fmt::format("prefill chunk: expected at least 1, got {}", *options.prefill_chunk));
-  }
   for (const std::int64_t position : options.positions) {
     if (position >= 0 && position < length) continue;
     throw std::invalid_argument(
@@ -162,7 +158,7 @@ SequenceScore score_tokens(const Model& model, std::span<const TokenId> tokens,
   const std::vector<std::int64_t> positions = checked_positions(options, length);
   const at::Tensor row = token_row(tokens);
   KvCache cache(model.config(), 1, length, model.options().tensors());
-  const std::int64_t chunk = options.prefill_chunk.value_or(model.prefill_chunk(length));
+  const std::int64_t chunk = model.prefill_chunk(length, options.prefill_chunk, options.attention);
   Scorer scorer(model, row[0], positions, checked_predictions(options, num_tokens),
                 options.token_logprobs);
   SequenceScore score;
