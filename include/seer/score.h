@@ -23,8 +23,11 @@ struct ScoreOptions {
   bool likelihood = true;                // false: no nll_mean, and logits at the positions alone
   // The tokens whose predictions make the likelihood; count 0: all but the first, which nothing predicts. The logits of
   // other positions are not computed.
-  TokenSpan scored;
+  TokenSpan scored = {};
   bool token_logprobs = false;  // report on each token of `scored`
+  // false: the last token is predicted and nothing else: it does not run through the model, so that the model's maximum
+  // does not count it, and there is no position of it.
+  bool run_last = true;
 };
 
 // The logits after the tokens up to and including `position`.

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/batch.h"
 #include "cli/bench.h"
 #include "cli/calibrate.h"
 #include "cli/distill.h"
@@ -61,6 +62,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   std::function<int()> action;
   add_bench(app, action);
+  add_batch(app, action);
   add_distill(app, action);
   add_calibrate(app, action);
   add_finetune(app, action);

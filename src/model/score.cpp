@@ -148,16 +148,21 @@ class Scorer {
 SequenceScore score_tokens(const Model& model, std::span<const TokenId> tokens,
                            const ScoreOptions& options) {
   const c10::InferenceMode inference;
-  check_token_ids(tokens, model.config());
-  const auto length = static_cast<std::int64_t>(tokens.size());
+  const std::int64_t not_run = options.run_last ? 0 : 1;
+  check_token_ids(tokens, model.config(), not_run);
+  const auto num_tokens = static_cast<std::int64_t>(tokens.size());
+  const std::int64_t length = num_tokens - not_run;  // of what runs
+  if (length == 0) {
+    throw std::runtime_error("one token, which is not run: expected another before it");
+  }
   const std::vector<std::int64_t> positions = checked_positions(options, length);
   const at::Tensor row = token_row(tokens);
   KvCache cache(model.config(), 1, length, model.options().tensors());
   const std::int64_t chunk = model.prefill_chunk(length, options.prefill_chunk, options.attention);
-  Scorer scorer(model, row[0], positions, checked_predictions(options, length),
+  Scorer scorer(model, row[0], positions, checked_predictions(options, num_tokens),
                 options.token_logprobs);
   SequenceScore score;
-  score.num_tokens = length;
+  score.num_tokens = num_tokens;
   if (options.attention != nullptr) options.attention->begin(0, length);
   for (std::int64_t first = 0; first < length; first += chunk) {
     if (options.between_chunks) options.between_chunks();

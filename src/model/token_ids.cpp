@@ -8,7 +8,8 @@
 
 namespace seer {
 
-void check_token_ids(std::span<const TokenId> tokens, const ModelConfig& config) {
+void check_token_ids(std::span<const TokenId> tokens, const ModelConfig& config,
+                     std::int64_t not_run) {
   if (tokens.empty()) throw std::runtime_error("no tokens: expected at least one");
   for (std::size_t i = 0; i < tokens.size(); ++i) {
     if (tokens[i] >= 0 && tokens[i] < config.vocab_size) continue;
@@ -16,11 +17,12 @@ void check_token_ids(std::span<const TokenId> tokens, const ModelConfig& config)
         fmt::format("token {} is id {}: expected an id from 0 to {} (the vocabulary of {})", i,
                     tokens[i], config.vocab_size - 1, config.name));
   }
-  if (static_cast<std::int64_t>(tokens.size()) > config.max_positions) {
+  const std::int64_t run = static_cast<std::int64_t>(tokens.size()) - not_run;
+  if (run > config.max_positions) {
     throw std::runtime_error(
         fmt::format("{} tokens are too many: {} was made for at most {} (max_position_embeddings "
                     "in config.json)",
-                    tokens.size(), config.name, config.max_positions));
+                    run, config.name, config.max_positions));
   }
 }
 

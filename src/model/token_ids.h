@@ -12,8 +12,9 @@
 namespace seer {
 
 // Throws std::runtime_error when there is none, when an id is outside the vocabulary, or when there are more than the
-// model has positions.
-void check_token_ids(std::span<const TokenId> tokens, const ModelConfig& config);
+// model has positions; the last `not_run` tokens need none.
+void check_token_ids(std::span<const TokenId> tokens, const ModelConfig& config,
+                     std::int64_t not_run = 0);
 
 // int64 [1, length], a copy.
 at::Tensor token_row(std::span<const TokenId> tokens);

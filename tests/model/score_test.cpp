@@ -130,5 +130,25 @@ TEST_F(ScoredSpan, IsWithinTheSequence) {
   }
 }
 
+TEST_F(ScoredSpan, NeedNotRunTheLastToken) {
+  ScoreOptions options;
+  options.token_logprobs = true;
+  options.run_last = false;
+  for (const std::int64_t chunk : {50, 149, 150}) {
+    options.prefill_chunk = chunk;
+    expect_span(options, 1, kLength - 1);
+  }
+  EXPECT_EQ(score_tokens(model, tokens, options).positions.at(0).position, kLength - 2);
+  options.positions = {kLength - 1};
+  EXPECT_THROW(score_tokens(model, tokens, options), std::invalid_argument);
+  options.positions.clear();
+  EXPECT_THROW(score_tokens(model, std::vector<TokenId>{3}, options), std::runtime_error);
+
+  std::vector<TokenId> full(static_cast<std::size_t>(model.config().max_positions) + 1, 3);
+  EXPECT_EQ(score_tokens(model, full, options).token_logprobs.size(), full.size() - 1);
+  full.push_back(3);
+  EXPECT_THROW(score_tokens(model, full, options), std::runtime_error);
+}
+
 }  // namespace
 }  // namespace seer
