@@ -35,4 +35,3 @@ add_library(seer_nccl INTERFACE)
 # nccl.h includes the toolkit's headers.
 target_include_directories(seer_nccl SYSTEM INTERFACE
   "${NCCL_INCLUDE_DIR}" ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
-target_link_libraries(seer_nccl INTERFACE ${CMAKE_DL_LIBS})
