@@ -15,6 +15,8 @@ using std::chrono::milliseconds;
 
 constexpr milliseconds kInterval(500);
 constexpr milliseconds kFirstLook(1000);
+// Of a caller whose wait is no sign of a loss yet: longer, but within the 30 s that torchrun leaves a process to end.
+constexpr milliseconds kWatchPatience(8000);
 constexpr milliseconds kPatience(4000);  // several beats, on a machine with much else to do
 
 std::string beat_key(int rank) {
@@ -96,7 +98,7 @@ std::string LossWatch::look() {
   const SilentWarnings silent;
   const std::string lost = before_.empty() ? "" : heartbeat_.lost_since(before_);
   before_ = heartbeat_.beats();
-  next_ = Clock::now() + kPatience;
+  next_ = Clock::now() + kWatchPatience;
   return lost;
 }
 
