@@ -18,6 +18,7 @@ readonly packages=(
   build-essential cmake ninja-build ccache git ca-certificates python3 python3-venv
   libhwy-dev nlohmann-json3-dev libcli11-dev libfmt-dev libgtest-dev libpcre2-dev
   libutf8proc-dev libcurl4-openssl-dev libssl-dev libpng-dev libtomlplusplus-dev libgloo-dev
+  librsvg2-bin fonts-dejavu-core
 )
 readonly preset=${PRESET:-cpu}
 readonly torch_config=share/cmake/Torch/TorchConfig.cmake
@@ -86,7 +87,8 @@ install_packages() {
     die "this system has no apt-get. Please install, with its own package manager:" \
         "  a C++20 compiler (GCC 12 or newer), binutils, make, CMake 3.25 or newer, Ninja, git, ccache," \
         "  Python 3.10 or newer with venv, and the development files of Highway 1.0, nlohmann-json 3.11," \
-        "  CLI11 2.1, fmt 9, GoogleTest 1.12, PCRE2 10.40, utf8proc 2.7, libcurl 7.85, OpenSSL 3, libpng 1.6 and toml++ 3" \
+        "  CLI11 2.1, fmt 9, GoogleTest 1.12, PCRE2 10.40, utf8proc 2.7, libcurl 7.85, OpenSSL 3, libpng 1.6 and toml++ 3;" \
+        "for 'seer plot --png' rsvg-convert (librsvg) and a font" \
         "Then run: SEER_SKIP_PACKAGES=1 make setup"
   fi
   local missing

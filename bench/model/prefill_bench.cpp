@@ -27,6 +27,7 @@ void require(bool holds, const char* flag, std::int64_t value, const char* expec
 struct PolicyRun {
   std::string text;
   std::unique_ptr<SparseAttention> attention;  // null: dense
+  std::int64_t chunk = 0;                      // tokens of a prompt that run at once
 };
 
 bool needs_gates(const std::string& policy) {
@@ -46,7 +47,7 @@ class PrefillBench {
     if (std::any_of(options.policies.begin(), options.policies.end(), needs_gates)) {
       gates_.emplace(make_gates(options.model, config_));
     }
-    runs_.push_back({.text = "dense", .attention = nullptr});
+    runs_.push_back({.text = "dense", .attention = nullptr, .chunk = 0});
     for (const std::string& text : options.policies) add_policy(text);
     model_.watch_parts([this](LayerPart part) {
       if (parts_) parts_->after(part);
@@ -56,13 +57,15 @@ class PrefillBench {
   std::vector<PrefillMeasurement> measure(std::int64_t length) {
     KvCache cache(config_, 1, length, model_.options().tensors());
     const at::Tensor tokens = at::tensor(random_tokens(config_, 0, length), at::kLong).unsqueeze(0);
-    const std::int64_t chunk = options_.prefill_chunk.value_or(model_.prefill_chunk(length));
-    const auto call = [&](PolicyRun& run) { prefill(run, tokens, cache, chunk); };
+    for (PolicyRun& run : runs_) {
+      run.chunk = model_.prefill_chunk(length, options_.prefill_chunk, run.attention.get());
+    }
+    const auto call = [&](PolicyRun& run) { prefill(run, tokens, cache); };
 
     std::vector<PrefillMeasurement> measurements;
     for (PolicyRun& run : runs_) {
       say_(fmt::format("{} tokens, {}: parts and memory", length, run.text));
-      measurements.push_back(instrumented(run, length, chunk, call));
+      measurements.push_back(instrumented(run, length, call));
     }
     std::vector<Subject> subjects;
     for (PolicyRun& run : runs_) subjects.push_back({run.text, [&] { call(run); }});
@@ -104,19 +107,18 @@ class PrefillBench {
     if (!is_known) runs_.push_back(std::move(run));
   }
 
-  void prefill(PolicyRun& run, const at::Tensor& tokens, KvCache& cache, std::int64_t chunk) {
+  void prefill(PolicyRun& run, const at::Tensor& tokens, KvCache& cache) {
     const std::int64_t length = tokens.size(1);
     cache.truncate(0);
     if (run.attention) run.attention->begin(0, length);
-    for (std::int64_t first = 0; first < length; first += chunk) {
-      model_.forward(tokens.narrow(1, first, std::min(chunk, length - first)), cache,
+    for (std::int64_t first = 0; first < length; first += run.chunk) {
+      model_.forward(tokens.narrow(1, first, std::min(run.chunk, length - first)), cache,
                      run.attention.get());
     }
   }
 
   template <typename Call>
-  PrefillMeasurement instrumented(PolicyRun& run, std::int64_t length, std::int64_t chunk,
-                                  const Call& call) {
+  PrefillMeasurement instrumented(PolicyRun& run, std::int64_t length, const Call& call) {
     before_call_();
     if (run.attention) run.attention->reset_counts();
     synchronize(device_);
@@ -125,7 +127,7 @@ class PrefillBench {
     PrefillMeasurement measurement;
     measurement.policy = run.text;
     measurement.length = length;
-    measurement.chunk = std::min(chunk, length);
+    measurement.chunk = std::min(run.chunk, length);
     if (run.attention) measurement.density = run.attention->total_count().density();
     synchronize(device_);
     measurement.peak_memory = peak_memory(device_);

@@ -54,6 +54,9 @@ class Attention {
   virtual void begin(std::int64_t past, std::int64_t length);
   virtual std::int64_t past_multiple() const { return 1; }
 
+  // Whether a prompt must come in one call: what is kept for its first tokens depends on its last ones.
+  virtual bool wants_whole_prompt() const;
+
   // What the next call of attend(), of `layer` with new tokens behind `past`, wants pooled: the model does it while it
   // applies RoPE, which reads the same.
   virtual AttentionPooling pooling(std::int64_t layer, std::int64_t past) const;

@@ -21,13 +21,14 @@ struct EvalPrompt {
   std::vector<TokenId> tokens;  // begin-of-text included; at least 2
   // Likelihood: the tokens whose predictions count; count 0: all but the first.
   TokenSpan scored;
-  TokenSpan answer;                 // forced answer; count 0: none
-  std::int64_t max_new_tokens = 0;  // generation; 0: none
-  std::vector<std::string> stop;    // generation ends before the first of these in its text
+  TokenSpan answer;                     // forced answer; count 0: none
+  std::int64_t max_new_tokens = 0;      // generation; 0: none
+  std::vector<std::string> stop;        // generation ends before the first of these in its text
   std::vector<std::string> references;  // what is right, for people and for score()
   std::vector<std::string> classes;     // of a classification task: all labels
-  std::optional<double> depth;  // of the needle that is asked for: 0 at the text's begin, 1 at its end
-  std::string subset;           // what samples are put together by besides, such as "0-4k"; may be empty
+  std::optional<double>
+      depth;           // of the needle that is asked for: 0 at the text's begin, 1 at its end
+  std::string subset;  // what samples are put together by besides, such as "0-4k"; may be empty
 };
 
 // A kind of sample. Implementations are deterministic: number i of a context is the same sample at every call, on every

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -96,6 +97,10 @@ class Model {
   // Of a prompt of `length` tokens, how many run best at once: kDefaultPrefillChunk on the CPU; on a GPU all of them, or
   // as many as have room beside what is there now: ask when the cache is there.
   std::int64_t prefill_chunk(std::int64_t length) const;
+  // The same under an attention (null: dense) that may want the prompt at once, and where `asked`, if there, is the user's
+  // own number. Throws std::invalid_argument for one below 1, or one that would cut such a prompt.
+  std::int64_t prefill_chunk(std::int64_t length, std::optional<std::int64_t> asked,
+                             const Attention* attention) const;
 
   // For measurements: called after each part of a layer (again and again, also several times for a part of one layer)
   // when its work was done, or queued on a GPU. The attention says itself where selection ends

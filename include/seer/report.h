@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "seer/eval.h"
+#include "seer/eval_results.h"
 #include "seer/gate.h"
 #include "seer/model.h"
 #include "seer/tokenizer.h"
@@ -67,5 +67,12 @@ std::string html_report(const ReportInput& input);
 
 // Writes it, whole or not at all. Throws std::runtime_error naming the file.
 void write_report(const ReportInput& input, const std::filesystem::path& file);
+
+// The report's pictures as files of `folder`, which is made where it is not there: NAME.svg and NAME.csv of each chart and
+// grid, NAME.png of block maps (one pixel a block), summary.csv of all results. With `png` also NAME.png of charts and
+// grids, 3 pixels a unit, by the program rsvg-convert (librsvg). Returns the files' names, in order. Throws
+// std::runtime_error naming the file that cannot be written, or that rsvg-convert is missing or failed.
+std::vector<std::string> write_figures(const ReportInput& input,
+                                       const std::filesystem::path& folder, bool png);
 
 }  // namespace seer

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "seer/token_span.h"
 #include "seer/tokenizer.h"
 #include "seer/training_data.h"
 
@@ -34,11 +35,6 @@ struct RetrievalOptions {
   // begin-of-text, 1 right before the question. The text, the words and the other needles do not depend on it. None: at a
   // random place, as the others.
   std::optional<double> depth = std::nullopt;
-};
-
-struct TokenSpan {
-  std::int64_t first = 0;
-  std::int64_t count = 0;
 };
 
 struct RetrievalDocument {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "seer/eval_task.h"
+#include "seer/retrieval_documents.h"
 #include "seer/training_data.h"
 
 namespace seer {
@@ -13,9 +14,10 @@ struct NeedleTaskOptions {
   std::int64_t needles = 4;  // in each document; one of them is asked for
   std::int64_t samples = 25;
   std::uint64_t seed = 0;
+  WordSet words = WordSet::kEvaluation;  // or kText; training documents have those of kText
 };
 
-// "niah", metric "retrieval", settings {"needles": 4}: sample i is retrieval_document() number i, with its needles at
+// "niah", metric "retrieval", settings {"needles": 4} with seed and text, and {"words": "text"} for kText: sample i is retrieval_document() number i, with its needles at
 // random places. `tokenizer` must outlive the task. Throws std::invalid_argument for options out of range; so does
 // samples(), for a context that the needles alone exceed or that the text cannot fill.
 std::unique_ptr<EvalTask> make_needle_task(std::shared_ptr<const TokenStream> text,

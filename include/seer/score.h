@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "seer/model.h"
+#include "seer/token_span.h"
 #include "seer/tokenizer.h"
 
 namespace seer {
@@ -20,6 +21,10 @@ struct ScoreOptions {
   std::function<void()> between_chunks;  // may throw, to give up
   Attention* attention = nullptr;        // how the layers attend; null: densely
   bool likelihood = true;                // false: no nll_mean, and logits at the positions alone
+  // The tokens whose predictions make the likelihood; count 0: all but the first, which nothing predicts. The logits of
+  // other positions are not computed.
+  TokenSpan scored;
+  bool token_logprobs = false;  // report on each token of `scored`
 };
 
 // The logits after the tokens up to and including `position`.
@@ -33,8 +38,12 @@ struct PositionScore {
 
 struct SequenceScore {
   std::int64_t num_tokens = 0;
-  std::optional<double>
-      nll_mean;  // natural, over the tokens after the first; absent for a single token, or if not asked for
+  // Natural, over ScoreOptions::scored; absent for a single token, or if not asked for.
+  std::optional<double> nll_mean;
+  // Of the tokens of ScoreOptions::scored, in order, if asked for: the natural logarithm of the probability, and whether
+  // no token is likelier (of equals the lowest id is it).
+  std::vector<float> token_logprobs;
+  std::vector<bool> is_top;
   std::vector<PositionScore> positions;  // in the order asked for
   double forward_seconds = 0;            // spent in the layers, without the logits
 };

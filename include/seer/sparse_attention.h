@@ -42,20 +42,31 @@ struct BlockCount {
 //                     positions: an untrained gate Qavg_Kavg
 //   streaming:<rule>  the first block and the last ones
 //   random:<rule>     uniformly random scores
+// methods without training, each in the file of its name under src/selection, with its paper:
+//   quest:<rule>        the largest bound of the row's queries by the extremes of a block's keys
+//   xattention:<rule>   sums along antidiagonals; stride=S: tokens between them, a divisor of the block size (16)
+//   minference:<rule>   the columns and diagonals that the prompt's last queries look at; last=N: so many queries (64)
+//   flexprefill:<rule>  by head: means of blocks, or columns and diagonals; tau=T: the largest divergence from the truth for
+//                       which means are taken (0.1); min_budget=N: tokens in columns, and as many in diagonals, that every
+//                       head keeps under mass (1024)
 // with one rule of
 //   ratio=R      max(1, int((1 - sqrt(1 - R)) * key blocks of the prompt)) blocks in each row
 //   budget=N     max(1, N / block_size) blocks in each row, N in tokens
-//   mass=M       the fewest blocks whose predicted probabilities sum to M (gate, oracle, meanpool)
-//   threshold=T  the blocks with a predicted probability above T (gate, oracle, meanpool)
-//   density=D    gate: the threshold of the adapter's calibration table for this prompt's length; oracle and meanpool:
-//                the threshold that keeps D of the visible blocks of each layer of the chunk at hand; streaming and
-//                random: as ratio=D. The first and the last visible block of a row are always kept; for gate, oracle and
-//                meanpool they count in D
+//   mass=M       the fewest blocks whose predicted probabilities sum to M (gate, oracle, meanpool, xattention); flexprefill:
+//                M of the map, of the columns and of the diagonals of a head
+//   threshold=T  the blocks with a predicted probability above T (gate, oracle, meanpool, xattention)
+//   density=D    gate: the threshold of the adapter's calibration table for this prompt's length; oracle, meanpool, quest and
+//                xattention: the threshold that keeps D of the visible blocks of each layer of the chunk at hand; streaming
+//                and random: as ratio=D; minference and flexprefill: D of the visible blocks of each head. The first and the
+//                last visible block of a row are always kept; but for streaming and random they count in D
 // and any of sink=N, local=N (first and last blocks of each row, kept besides), dense_rows=N (last query block rows of
 // the prompt, dense), start_layer=N (layers before it are dense).
 //
-// Prompts come in chunks of any length; chunks of whole blocks choose as the prompt at once would. Decoded tokens attend
-// densely.
+// minference and flexprefill choose for a head as a whole: it keeps as many blocks as ratio and budget keep in its rows
+// together, the first and the last visible block of each row among them, and not the same number in each row.
+//
+// Prompts come in chunks of any length; chunks of whole blocks choose as the prompt at once would. Those two need the prompt
+// in one call (wants_whole_prompt()). Decoded tokens attend densely.
 class SparseAttention final : public Attention {
  public:
   // `gates` must outlive the object and may be null for policies that need none. Throws std::invalid_argument that names
@@ -66,6 +77,8 @@ class SparseAttention final : public Attention {
 
   void begin(std::int64_t past, std::int64_t length) override;
   std::int64_t past_multiple() const override;
+  // Of minference and flexprefill. attend() and choose() throw std::invalid_argument where a prompt comes in parts.
+  bool wants_whole_prompt() const override;
   AttentionPooling pooling(std::int64_t layer, std::int64_t past) const override;
   at::Tensor attend(const AttentionCall& call) override;
   // What attend() would compute, without computing it: the block mask, bool [1, num_q_heads or 1, query blocks, key

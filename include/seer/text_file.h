@@ -3,6 +3,7 @@
 
 #include <iosfwd>
 #include <string>
+#include <string_view>
 
 namespace seer {
 
@@ -10,5 +11,8 @@ namespace seer {
 std::string read_text_file(const std::string& file);
 // The rest of a stream; `name` stands in the message of the std::runtime_error where it cannot be read.
 std::string read_text_stream(std::istream& stream, const std::string& name);
+
+// Writes the file whole or leaves what was there. Throws std::runtime_error that names it.
+void write_text_file(const std::string& file, std::string_view text);
 
 }  // namespace seer

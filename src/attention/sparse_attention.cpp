@@ -1,9 +1,11 @@
 #include "seer/sparse_attention.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/softmax.h>
 
 #include <chrono>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <utility>
@@ -13,6 +15,10 @@
 #include "base/selection_policy.h"
 #include "seer/ops.h"
 #include "selection/block_selector.h"
+#include "selection/flexprefill.h"
+#include "selection/minference.h"
+#include "selection/quest.h"
+#include "selection/xattention.h"
 
 namespace seer {
 namespace {
@@ -43,6 +49,9 @@ GateSet meanpool_gates(const ModelConfig& model, std::int64_t block_size) {
 }  // namespace
 
 Attention::~Attention() = default;
+bool Attention::wants_whole_prompt() const {
+  return false;
+}
 void Attention::begin(std::int64_t /*past*/, std::int64_t /*length*/) {}
 AttentionPooling Attention::pooling(std::int64_t /*layer*/, std::int64_t /*past*/) const {
   return {};
@@ -93,6 +102,11 @@ struct SparseAttention::Impl {
       gates = given;
       calibration = &given->config().calibration;
     }
+    if (policy.source == PolicySource::kXattention && options.block_size % policy.stride != 0) {
+      throw std::invalid_argument(
+          "policy '" + policy.to_string() + "': stride=" + std::to_string(policy.stride) +
+          ": expected a divisor of the block size, " + std::to_string(options.block_size));
+    }
     if (policy.source == PolicySource::kMeanpool) {
       own_gates.emplace(meanpool_gates(model, options.block_size));
       gates = &*own_gates;
@@ -137,6 +151,18 @@ struct SparseAttention::Impl {
             gates->layer(call.layer).block_logits(q_reps, k_reps, grid.q_len, grid.kv_len);
         return selector->needs_probabilities() ? at::softmax(logits, -1) : logits;
       }
+      case PolicySource::kQuest: {
+        const at::Tensor bounds = quest_scores(call.q, call.k, grid);
+        if (!selector->needs_probabilities()) return bounds;
+        // Bounds lie far apart: probabilities would be 0 where their logarithms still tell an order.
+        return at::log_softmax(bounds.masked_fill(grid.visible_mask(bounds.device()).logical_not(),
+                                                  -std::numeric_limits<float>::infinity()),
+                               -1);
+      }
+      case PolicySource::kXattention:
+        return xattention_probabilities(call.q, call.k, grid, policy.stride);
+      case PolicySource::kMinference: return minference_scores(call.q, call.k, grid, policy.last);
+      case PolicySource::kFlexprefill: return flexprefill_scores(call.q, call.k, grid, policy.tau);
     }
     throw std::logic_error("SparseAttention: a dense policy has no scores");
   }
@@ -151,6 +177,12 @@ struct SparseAttention::Impl {
 
   // bool [1, heads or 1, q blocks, kv blocks]
   at::Tensor mask_of(const AttentionCall& call, const BlockGrid& grid) {
+    if (scores_whole_heads(policy.source)) expect_whole_prompt(call);
+    if (policy.source == PolicySource::kFlexprefill && policy.rule == PolicyRule::kMass) {
+      const at::Tensor mask =
+          flexprefill_mask(call.q, call.k, grid, policy.tau, policy.value, policy.min_budget);
+      return selector->with_kept(mask, grid, prompt_length);
+    }
     if (gates == nullptr || !selector->has_gate_rule())
       return selector->select(scores(call, grid), grid, prompt_length, call.layer);
     const auto [q_reps, k_reps] = representatives(call);
@@ -158,6 +190,15 @@ struct SparseAttention::Impl {
         selector->gate_rule(grid, prompt_length, call.layer, call.q.size(1), q_reps.device());
     return gates->layer(call.layer)
         .select(q_reps, k_reps, rule.policy, rule.thresholds, grid.q_len, grid.kv_len);
+  }
+
+  void expect_whole_prompt(const AttentionCall& call) const {
+    if (call.kv_len() == prompt_length) return;
+    throw std::invalid_argument(
+        "policy '" + policy.to_string() + "': " + std::string(policy_source_name(policy.source)) +
+        " looks at the prompt's last queries and needs the whole prompt at once; got its tokens " +
+        std::to_string(call.past()) + " to " + std::to_string(call.kv_len()) + " of " +
+        std::to_string(prompt_length));
   }
 
   // Adds a mask's blocks, each of which stands for `same` heads, to its layer's count.
@@ -236,6 +277,10 @@ void SparseAttention::begin(std::int64_t past, std::int64_t length) {
 
 std::int64_t SparseAttention::past_multiple() const {
   return impl_->options.block_size;
+}
+
+bool SparseAttention::wants_whole_prompt() const {
+  return scores_whole_heads(impl_->policy.source);
 }
 
 AttentionPooling SparseAttention::pooling(std::int64_t layer, std::int64_t past) const {

@@ -12,13 +12,17 @@
 namespace seer {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, PolicySource>, 6> kSources = {{
+constexpr std::array<std::pair<std::string_view, PolicySource>, 10> kSources = {{
     {"dense", PolicySource::kDense},
     {"gate", PolicySource::kGate},
     {"oracle", PolicySource::kOracle},
     {"streaming", PolicySource::kStreaming},
     {"meanpool", PolicySource::kMeanpool},
     {"random", PolicySource::kRandom},
+    {"quest", PolicySource::kQuest},
+    {"xattention", PolicySource::kXattention},
+    {"minference", PolicySource::kMinference},
+    {"flexprefill", PolicySource::kFlexprefill},
 }};
 
 constexpr std::array<std::pair<std::string_view, PolicyRule>, 5> kRules = {{
@@ -35,6 +39,23 @@ constexpr std::array<std::pair<std::string_view, std::int64_t SelectionPolicy::*
     {"local", &SelectionPolicy::local},
     {"dense_rows", &SelectionPolicy::dense_rows},
     {"start_layer", &SelectionPolicy::start_layer},
+}};
+
+// A key of one source. It has a count or a share; the other is null.
+struct OwnKey {
+  std::string_view name;
+  PolicySource source;
+  std::int64_t SelectionPolicy::* count;
+  std::int64_t smallest;  // of the count
+  double SelectionPolicy::* share;
+};
+
+// In the order in which they are printed.
+constexpr std::array<OwnKey, 4> kOwnKeys = {{
+    {"stride", PolicySource::kXattention, &SelectionPolicy::stride, 1, nullptr},
+    {"last", PolicySource::kMinference, &SelectionPolicy::last, 1, nullptr},
+    {"tau", PolicySource::kFlexprefill, nullptr, 0, &SelectionPolicy::tau},
+    {"min_budget", PolicySource::kFlexprefill, &SelectionPolicy::min_budget, 0, nullptr},
 }};
 
 template <typename Value, std::size_t kSize>
@@ -108,6 +129,38 @@ std::int64_t parse_count(std::string_view text, std::string_view key, std::strin
   return count;
 }
 
+double parse_tau(std::string_view text, std::string_view key, std::string_view value) {
+  const std::string expected = concat({"0 <= ", key, " <= 1"});
+  const double share = parse_number<double>(text, key, value, expected);
+  if (!(share >= 0.0 && share <= 1.0) || std::signbit(share)) {
+    refuse(text, key, value, concat({"is out of range (expected ", expected, ")"}));
+  }
+  return share;
+}
+
+// The keys that a source takes, for errors.
+std::string keys_of(PolicySource source) {
+  std::string names = concat({names_of(kRules), ", ", names_of(kCounts)});
+  for (const OwnKey& own : kOwnKeys) {
+    if (own.source == source) names += concat({", ", own.name});
+  }
+  return names;
+}
+
+void parse_own_key(std::string_view text, const OwnKey& own, std::string_view value,
+                   SelectionPolicy& policy) {
+  if (own.source != policy.source) {
+    refuse(text, own.name, value,
+           concat({"is a key of ", policy_source_name(own.source), " and not of ",
+                   policy_source_name(policy.source), " (expected ", keys_of(policy.source), ")"}));
+  }
+  if (own.count != nullptr) {
+    policy.*own.count = parse_count(text, own.name, value, own.smallest);
+  } else {
+    policy.*own.share = parse_tau(text, own.name, value);
+  }
+}
+
 // Shortest text that reads back as the same value, without the zeros that to_chars puts into an
 // exponent: 5e-4, not 5e-04.
 std::string print_share(double share) {
@@ -125,6 +178,7 @@ std::string print_share(double share) {
 // Everything after the colon of `text`.
 void parse_keys(std::string_view text, std::string_view keys, SelectionPolicy& policy) {
   std::array<bool, kCounts.size()> seen{};
+  std::array<bool, kOwnKeys.size()> own_seen{};
   while (true) {
     const std::string_view item = keys.substr(0, keys.find(','));
     const std::size_t equals = item.find('=');
@@ -154,11 +208,22 @@ void parse_keys(std::string_view text, std::string_view keys, SelectionPolicy& p
       if (std::exchange(seen[index], true)) refuse(text, key, value, "is given twice");
       policy.*(*count) = parse_count(text, key, value, 0);
     } else {
-      refuse(text, concat({"unknown key '", key, "' (expected ", names_of(kRules), ", ",
-                           names_of(kCounts), ")"}));
+      std::size_t index = 0;
+      while (index < kOwnKeys.size() && kOwnKeys[index].name != key) ++index;
+      if (index == kOwnKeys.size()) {
+        refuse(text, concat({"unknown key '", key, "' (expected ", keys_of(policy.source), ")"}));
+      }
+      if (std::exchange(own_seen[index], true)) refuse(text, key, value, "is given twice");
+      parse_own_key(text, kOwnKeys[index], value, policy);
     }
-    if (item.size() == keys.size()) return;
+    if (item.size() == keys.size()) break;
     keys.remove_prefix(item.size() + 1);
+  }
+  // Other rules say the number of blocks themselves.
+  if (own_seen.back() && policy.rule != PolicyRule::kMass && policy.rule != PolicyRule::kNone) {
+    refuse(text, "min_budget", std::to_string(policy.min_budget),
+           concat({"goes with mass and not with ", policy_rule_name(policy.rule),
+                   ", which says itself how much is kept (leave it out)"}));
   }
 }
 
@@ -206,6 +271,16 @@ std::string SelectionPolicy::to_string() const {
               rule == PolicyRule::kBudget ? std::to_string(budget) : print_share(value)});
   for (const auto& [name, count] : kCounts) {
     if (this->*count != 0) text += concat({",", name, "=", std::to_string(this->*count)});
+  }
+  constexpr SelectionPolicy kDefaults;
+  for (const OwnKey& own : kOwnKeys) {
+    if (own.source != source) continue;
+    if (own.count != nullptr && this->*own.count != kDefaults.*own.count) {
+      text += concat({",", own.name, "=", std::to_string(this->*own.count)});
+    }
+    if (own.share != nullptr && this->*own.share != kDefaults.*own.share) {
+      text += concat({",", own.name, "=", print_share(this->*own.share)});
+    }
   }
   return text;
 }

@@ -8,7 +8,18 @@
 namespace seer {
 
 // Where the scores of the key blocks come from. kDense has none: every visible block is kept.
-enum class PolicySource { kDense, kGate, kOracle, kStreaming, kMeanpool, kRandom };
+enum class PolicySource {
+  kDense,
+  kGate,
+  kOracle,
+  kStreaming,
+  kMeanpool,
+  kRandom,
+  kQuest,
+  kXattention,
+  kMinference,
+  kFlexprefill,
+};
 
 // How scores become a choice. kNone belongs to PolicySource::kDense alone.
 //   ratio=R      0 < R <= 1, the kept share of the causal triangle: blocks_of_ratio() in each row
@@ -23,7 +34,8 @@ std::string_view policy_rule_name(PolicyRule rule);
 
 // Text form: "dense", or "<source>:<key>=<value>,..." with exactly one rule among the keys, in any
 // order, each key once, without white space. Printed canonically: rule, sink, local, dense_rows,
-// start_layer, without those that are 0; canonical text is printed back the same.
+// start_layer, without those that are 0, then the source's own keys, without those at their default;
+// canonical text is printed back the same.
 struct SelectionPolicy {
   PolicySource source = PolicySource::kDense;
   PolicyRule rule = PolicyRule::kNone;
@@ -33,6 +45,11 @@ struct SelectionPolicy {
   std::int64_t local = 0;        // the last visible blocks of a row, always kept
   std::int64_t dense_rows = 0;   // the last query block rows, which keep every visible block
   std::int64_t start_layer = 0;  // the layers before it are dense
+  // Keys of one source alone; the others do not take them.
+  std::int64_t stride = 16;  // xattention: tokens between the antidiagonals, >= 1
+  std::int64_t last = 64;    // minference: the queries at the prompt's end that are looked at, >= 1
+  std::int64_t min_budget = 1024;  // flexprefill, beside mass: tokens, >= 0
+  double tau = 0.1;                // flexprefill: 0 <= tau <= 1
 
   // Throws std::invalid_argument that names the policy, the key, the value and what is accepted.
   static SelectionPolicy parse(std::string_view text);

@@ -1,12 +1,12 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include <memory>
 
-#include <functional>
+#include "cli/eval_task_kinds.h"
 
 namespace seer::cli {
 
-// `seer eval ruler`, below `seer eval`.
-void add_eval_ruler(CLI::App& eval_command, std::function<int()>& action);
+// RULER's tasks; the verb writes their samples with --write.
+std::unique_ptr<EvalTaskKind> make_ruler_kind();
 
 }  // namespace seer::cli

@@ -25,7 +25,8 @@ namespace {
 
 struct PlotFlags {
   std::vector<std::string> results, training, heads;
-  std::string out, title = ReportInput().title;
+  std::string out, figures, title = ReportInput().title;
+  bool png = false;
   // Of the block maps.
   ModelFlags model;
   TextSource text;
@@ -86,6 +87,12 @@ int plot(const PlotFlags& flags) {
     throw std::invalid_argument(
         "plot: expected --results, --training, or --model and --text for block maps");
   }
+  if (flags.out.empty() && flags.figures.empty()) {
+    throw std::invalid_argument("plot: expected --out, --figures or both");
+  }
+  if (flags.png && flags.figures.empty()) {
+    throw std::invalid_argument("plot --png: expected --figures, the folder for the files");
+  }
   ReportInput input;
   input.title = flags.title;
   for (const std::string& file : flags.results) {
@@ -96,8 +103,14 @@ int plot(const PlotFlags& flags) {
                                 read_training_log(file));
   }
   if (!flags.model.model.empty()) input.maps = maps_of(flags);
-  write_report(input, flags.out);
-  std::cerr << "seer: wrote " << flags.out << std::endl;
+  if (!flags.out.empty()) {
+    write_report(input, flags.out);
+    std::cerr << "seer: wrote " << flags.out << std::endl;
+  }
+  if (!flags.figures.empty()) {
+    const std::vector<std::string> files = write_figures(input, flags.figures, flags.png);
+    std::cerr << "seer: wrote " << files.size() << " files in " << flags.figures << std::endl;
+  }
   return kExitDone;
 }
 
@@ -112,7 +125,11 @@ void add_plot(CLI::App& app, std::function<int()>& action) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   command->add_option("--training", flags->training, "Logs of seer distill")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command->add_option("--out", flags->out, "The HTML file")->required();
+  command->add_option("--out", flags->out, "The HTML file");
+  command->add_option("--figures", flags->figures,
+                      "A folder for the pictures as files: SVG, and CSV with their values");
+  command->add_flag("--png", flags->png,
+                    "With --figures: also PNG files, by rsvg-convert (librsvg)");
   command->add_option("--title", flags->title, "Its heading")->capture_default_str();
 
   add_model_flags(*command, flags->model);

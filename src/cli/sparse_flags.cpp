@@ -22,8 +22,8 @@ void add_sparse_flags(CLI::App& command, SparseFlags& flags) {
   command.add_option("--gates", flags.gates, "Adapter folder with trained gates");
   command.add_option("--policy", flags.policy,
                      "Which blocks prefill computes: dense, gate:density=0.1, gate:ratio=0.1, "
-                     "streaming:ratio=0.1, ... (with --gates: gate:density=0.1 where the adapter "
-                     "is calibrated, else gate:ratio=0.1)");
+                     "streaming:ratio=0.1, xattention:mass=0.9, ... (with --gates: "
+                     "gate:density=0.1 where the adapter is calibrated, else gate:ratio=0.1)");
   command
       .add_option("--min-context", flags.min_context,
                   "Prompts of fewer tokens are computed densely")

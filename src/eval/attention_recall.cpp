@@ -15,13 +15,16 @@
 #include <set>
 
 #include "seer/device.h"
+#include "selection/block_scores.h"
 
 namespace seer {
 
 AttentionRecall::AttentionRecall(std::int64_t num_layers, std::int64_t block_size)
     : block_size_(block_size),
       kept_(static_cast<std::size_t>(num_layers)),
-      terms_(static_cast<std::size_t>(num_layers)) {}
+      terms_(static_cast<std::size_t>(num_layers)),
+      kept_blocks_(static_cast<std::size_t>(num_layers)),
+      visible_blocks_(static_cast<std::size_t>(num_layers)) {}
 
 void AttentionRecall::choose_rows(std::int64_t length, std::int64_t count, std::uint64_t seed) {
   std::mt19937_64 random(seed);
@@ -38,6 +41,8 @@ void AttentionRecall::choose_rows(std::vector<std::int64_t> rows) {
   rows_ = std::move(rows);
   std::fill(kept_.begin(), kept_.end(), 0.0);
   std::fill(terms_.begin(), terms_.end(), 0.0);
+  std::fill(kept_blocks_.begin(), kept_blocks_.end(), at::Tensor());
+  std::fill(visible_blocks_.begin(), visible_blocks_.end(), 0);
   seconds_ = 0;
 }
 
@@ -51,6 +56,8 @@ void AttentionRecall::observe(const AttentionCall& call, const at::Tensor& block
   const auto layer = static_cast<std::size_t>(call.layer);
   const std::int64_t heads = call.q.size(1), kv_heads = call.k.size(1), dim = call.q.size(3);
   const auto count = static_cast<std::int64_t>(rows.size());
+  heads_ = heads;
+  if (block_mask.defined()) count_blocks(call, block_mask);
   terms_.at(layer) += static_cast<double>(count * heads);
   if (!block_mask.defined()) {
     kept_[layer] += static_cast<double>(count * heads);
@@ -76,6 +83,31 @@ void AttentionRecall::observe(const AttentionCall& call, const at::Tensor& block
     kept_[layer] += (probability * mask).sum(at::kDouble).item<double>();
   }
   seconds_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void AttentionRecall::count_blocks(const AttentionCall& call, const at::Tensor& block_mask) {
+  const auto layer = static_cast<std::size_t>(call.layer);
+  const BlockGrid grid{.q_len = call.q_len(), .kv_len = call.kv_len(), .block_size = block_size_};
+  visible_blocks_[layer] += grid.visible();
+  const at::Tensor kept = block_mask[0].sum({1, 2}, false, at::kLong).expand({call.q.size(1)});
+  at::Tensor& sum = kept_blocks_[layer];
+  sum = sum.defined() ? sum + kept : kept;
+}
+
+std::vector<std::vector<double>> AttentionRecall::head_density() const {
+  std::vector<std::vector<double>> density;
+  for (std::size_t layer = 0; layer < kept_blocks_.size(); ++layer) {
+    std::vector<double> heads(static_cast<std::size_t>(heads_), 1.0);
+    if (kept_blocks_[layer].defined()) {
+      const at::Tensor kept = kept_blocks_[layer].cpu().contiguous();
+      for (std::size_t head = 0; head < heads.size(); ++head) {
+        heads[head] = static_cast<double>(kept.const_data_ptr<std::int64_t>()[head]) /
+                      static_cast<double>(visible_blocks_[layer]);
+      }
+    }
+    density.push_back(std::move(heads));
+  }
+  return density;
 }
 
 std::vector<double> AttentionRecall::layer_recall() const {

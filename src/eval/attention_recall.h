@@ -1,4 +1,4 @@
-// What share of the true attention a block mask keeps.
+// What share of the true attention a block mask keeps, and what share of the blocks each head keeps.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,7 +11,7 @@
 namespace seer {
 
 // Watches the layers of a prompt (SparseAttentionOptions::on_mask) and sums up, at chosen query rows, the softmax
-// probability that falls into kept blocks.
+// probability that falls into kept blocks; and counts the blocks.
 class AttentionRecall {
  public:
   AttentionRecall(std::int64_t num_layers, std::int64_t block_size);
@@ -24,14 +24,22 @@ class AttentionRecall {
 
   // Mean over rows and heads, of each layer; since choose_rows().
   std::vector<double> layer_recall() const;
+  // Kept blocks over visible ones, of each layer and query head; since choose_rows(). Layers without a mask have 1.
+  std::vector<std::vector<double>> head_density() const;
   // Spent in observe().
   double seconds() const { return seconds_; }
 
  private:
+  void count_blocks(const AttentionCall& call, const at::Tensor& block_mask);
+
   std::int64_t block_size_;
   std::vector<std::int64_t> rows_;  // tokens, ascending
   std::vector<double> kept_;        // by layer: sums over rows and heads
   std::vector<double> terms_;       // and how many they are of
+  // By layer: kept blocks of each head, int64 [heads], and visible ones.
+  std::vector<at::Tensor> kept_blocks_;
+  std::vector<std::int64_t> visible_blocks_;
+  std::int64_t heads_ = 0;
   double seconds_ = 0;
 };
 

@@ -67,7 +67,7 @@ std::string png_file(const std::vector<std::uint8_t>& pixels, std::int64_t heigh
 
 }  // namespace
 
-std::string block_map_data_url(const at::Tensor& map) {
+std::string block_map_png(const at::Tensor& map) {
   at::Tensor values = map.to(at::kFloat);
   const std::int64_t factor = (values.size(1) + kMostBlocks - 1) / kMostBlocks;
   if (factor > 1) {
@@ -86,7 +86,11 @@ std::string block_map_data_url(const at::Tensor& map) {
                                : kInvisible);
     }
   }
-  const std::string png = png_file(pixels, rows, columns);
+  return png_file(pixels, rows, columns);
+}
+
+std::string block_map_data_url(const at::Tensor& map) {
+  const std::string png = block_map_png(map);
   std::string base64(4 * ((png.size() + 2) / 3) + 1, '\0');
   EVP_EncodeBlock(reinterpret_cast<unsigned char*>(base64.data()),
                   reinterpret_cast<const unsigned char*>(png.data()), static_cast<int>(png.size()));

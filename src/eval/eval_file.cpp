@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -9,7 +10,7 @@
 
 #include "base/json.h"
 #include "base/quote.h"
-#include "seer/eval.h"
+#include "seer/eval_results.h"
 #include "seer/text_file.h"
 
 namespace seer {
@@ -37,28 +38,42 @@ std::vector<EvalSample> parse_lines(std::string_view text, const std::string& na
       fmt::format("{}: cannot be {}: {}", file.string(), what, std::strerror(errno)));
 }
 
-// Throws where a sample of `task` was got with another configuration; names the first setting that differs.
-void check_configuration(const std::vector<EvalSample>& samples, EvalTask task,
-                         const std::string& configuration, const std::string& name) {
-  for (const EvalSample& sample : samples) {
-    if (sample.task != task || sample.configuration == configuration) continue;
-    const Json there = parse_json(sample.configuration, name);
-    const Json here = parse_json(configuration, name);
-    for (const auto& [key, value] : here.items()) {
-      const std::string old = there.contains(key) ? there[key].dump() : "nothing";
-      if (old == value.dump()) continue;
-      throw std::runtime_error(
-          fmt::format("{}: was made with {} {}, now it is {}: use the same, or another --out", name,
-                      key, printable(old, 100), printable(value.dump(), 100)));
-    }
-    throw std::runtime_error(name + ": was made with other settings: use another --out");
+// For this program alone, and behind the whole lines.
+void lock_and_cut(int descriptor, const std::filesystem::path& file, std::size_t whole_bytes) {
+  // Some file systems cannot lock; two writers are then the user's to avoid.
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+    throw std::runtime_error(file.string() +
+                             ": another program is writing it: wait for its end, or name another "
+                             "file with --out");
   }
+  if (::ftruncate(descriptor, static_cast<off_t>(whole_bytes)) != 0 ||
+      ::lseek(descriptor, 0, SEEK_END) < 0) {
+    fail(file, "written");
+  }
+}
+
+// Throws where `sample` was got with another configuration; names the first setting that differs.
+void check_configuration(const EvalSample& sample, const std::string& configuration,
+                         const std::string& name) {
+  if (sample.configuration == configuration) return;
+  const Json there = parse_json(sample.configuration, name);
+  const Json here = parse_json(configuration, name);
+  const auto expect_same = [&](const std::string& key) {
+    const std::string before = there.contains(key) ? there[key].dump() : "nothing";
+    const std::string now = here.contains(key) ? here[key].dump() : "nothing";
+    if (before == now) return;
+    throw std::runtime_error(
+        fmt::format("{}: {} was made with {} {}, now it is {}: use the same, or another --out",
+                    name, sample.task, key, printable(before, 100), printable(now, 100)));
+  };
+  for (const auto& [key, value] : here.items()) expect_same(key);
+  for (const auto& [key, value] : there.items()) expect_same(key);
 }
 
 }  // namespace
 
-EvalFile::EvalFile(std::filesystem::path file, bool resume, EvalTask task,
-                   const std::string& configuration)
+EvalFile::EvalFile(std::filesystem::path file, bool resume,
+                   const EvalConfigurations& configurations)
     : file_(std::move(file)) {
   std::size_t whole_bytes = 0;
   if (std::filesystem::exists(file_)) {
@@ -69,13 +84,20 @@ EvalFile::EvalFile(std::filesystem::path file, bool resume, EvalTask task,
           ": exists already: --resume goes on with it; or name another file with --out");
     }
     samples_ = parse_lines(text, file_.string(), whole_bytes);
-    check_configuration(samples_, task, configuration, file_.string());
+    for (const EvalSample& sample : samples_) {
+      const auto found = configurations.find(sample.task);
+      if (found != configurations.end()) {
+        check_configuration(sample, found->second, file_.string());
+      }
+    }
   }
   descriptor_ = ::open(file_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor_ < 0) fail(file_, "opened for writing");
-  if (::ftruncate(descriptor_, static_cast<off_t>(whole_bytes)) != 0 ||
-      ::lseek(descriptor_, 0, SEEK_END) < 0) {
-    fail(file_, "written");
+  try {
+    lock_and_cut(descriptor_, file_, whole_bytes);
+  } catch (...) {
+    ::close(descriptor_);
+    throw;
   }
 }
 

@@ -30,11 +30,12 @@ class WindowTask final : public EvalTask {
         windows_(windows) {
     expect_text(text_.get());
     expect_option_at_least("windows", windows, 1);
+    settings_ = fmt::format(R"({{{},"windows":{}}})", text_settings(*text_), windows);
   }
 
   std::string name() const override { return name_; }
   std::string metric() const override { return metric_; }
-  std::string settings() const override { return fmt::format(R"({{"windows":{}}})", windows_); }
+  std::string settings() const override { return settings_; }
 
   std::int64_t samples(std::int64_t context) const override {
     check_context(context);
@@ -54,7 +55,7 @@ class WindowTask final : public EvalTask {
   }
 
  private:
-  std::string name_, metric_;
+  std::string name_, metric_, settings_;
   std::shared_ptr<const TokenStream> text_;
   TokenId bos_;
   std::int64_t windows_;
@@ -67,7 +68,11 @@ class Documents {
       : text_(std::move(text)), bos_(bos) {
     expect_text(text_.get());
     spans_ = document_spans(*text_, bos);
+    settings_ = text_settings(*text_);
   }
+
+  // Members of a JSON object.
+  const std::string& settings() const { return settings_; }
 
   const std::vector<TokenSpan>& spans() const { return spans_; }
 
@@ -90,6 +95,7 @@ class Documents {
   std::shared_ptr<const TokenStream> text_;
   TokenId bos_;
   std::vector<TokenSpan> spans_;
+  std::string settings_;
 };
 
 class DocumentTask final : public EvalTask {
@@ -103,8 +109,9 @@ class DocumentTask final : public EvalTask {
   std::string name() const override { return "ppl-documents"; }
   std::string metric() const override { return "perplexity"; }
   std::string settings() const override {
-    return fmt::format(R"({{"min_tokens":{},"documents":{},"truncate":{}}})", options_.min_tokens,
-                       options_.documents, options_.truncate);
+    return fmt::format(R"({{{},"min_tokens":{},"documents":{},"truncate":{}}})",
+                       documents_.settings(), options_.min_tokens, options_.documents,
+                       options_.truncate);
   }
 
   std::int64_t samples(std::int64_t context) const override {
@@ -156,7 +163,8 @@ class SlidingTask final : public EvalTask {
   std::string name() const override { return "ppl-sliding"; }
   std::string metric() const override { return "perplexity"; }
   std::string settings() const override {
-    return fmt::format(R"({{"stride":{},"windows":{}}})", options_.stride, options_.windows);
+    return fmt::format(R"({{{},"stride":{},"windows":{}}})", documents_.settings(), options_.stride,
+                       options_.windows);
   }
 
   std::int64_t samples(std::int64_t context) const override {

@@ -13,13 +13,11 @@
 #include "base/whole_file.h"
 #include "eval/block_map_picture.h"
 #include "eval/chart.h"
+#include "eval/method_order.h"
 #include "eval/report_charts.h"
 
 namespace seer {
 namespace {
-
-// The density that the headline and the charts by layer are about.
-constexpr double kDensity = 0.1;
 
 constexpr std::string_view kStyle = R"css(
 body { font: 15px/1.5 sans-serif; color: #222; background: #fff; margin: 0 auto; max-width: 1200px; padding: 24px; }
@@ -72,11 +70,11 @@ std::string origin_html(const std::vector<EvalSample>& samples) {
 }
 
 // The policy that the headline is about: a gate if there is one, nearest to the density, at the longest context.
-const EvalSummary* headline_of(const std::vector<EvalSummary>& summaries, EvalTask task) {
+const EvalSummary* headline_of(const std::vector<EvalSummary>& summaries, std::string_view task) {
   const EvalSummary* best = nullptr;
   const auto rank = [](const EvalSummary& summary) {
     return std::tuple(!summary.gates.empty(), summary.context,
-                      -std::abs(std::log(summary.density / kDensity)));
+                      -std::abs(std::log(summary.density / kReportDensity)));
   };
   for (const EvalSummary& summary : summaries) {
     if (summary.task != task || summary.policy == "dense") continue;
@@ -105,22 +103,21 @@ std::string figure_html(const std::string& value, const std::string& what,
 std::string headline_html(const std::vector<EvalSummary>& summaries) {
   std::string html;
   const EvalSummary* fastest = nullptr;
-  if (const EvalSummary* best = headline_of(summaries, EvalTask::kPerplexity)) {
+  if (const EvalSummary* best = headline_of(summaries, "ppl")) {
     const EvalSummary* dense = dense_of(summaries, *best);
-    html +=
-        figure_html(fmt::format("{:.2f}", *best->perplexity),
-                    dense != nullptr ? fmt::format("perplexity; dense {:.2f}", *dense->perplexity)
-                                     : "perplexity",
-                    *best);
+    html += figure_html(
+        fmt::format("{:.2f}", *best->score),
+        dense != nullptr ? fmt::format("perplexity; dense {:.2f}", *dense->score) : "perplexity",
+        *best);
     fastest = best;
   }
-  if (const EvalSummary* best = headline_of(summaries, EvalTask::kRetrieval)) {
+  if (const EvalSummary* best = headline_of(summaries, "niah")) {
     const EvalSummary* dense = dense_of(summaries, *best);
-    html += figure_html(fmt::format("{:.0f} %", *best->retrieval * 100),
-                        dense != nullptr
-                            ? fmt::format("retrieval; dense {:.0f} %", *dense->retrieval * 100)
-                            : "retrieval",
-                        *best);
+    html +=
+        figure_html(fmt::format("{:.0f} %", *best->score * 100),
+                    dense != nullptr ? fmt::format("retrieval; dense {:.0f} %", *dense->score * 100)
+                                     : "retrieval",
+                    *best);
     if (fastest == nullptr || best->context > fastest->context) fastest = best;
   }
   if (fastest != nullptr && fastest->speedup) {
@@ -131,12 +128,11 @@ std::string headline_html(const std::vector<EvalSummary>& summaries) {
   return html.empty() ? "" : "<div class=\"row\">\n" + html + "</div>\n";
 }
 
-std::string section_html(const char* title, const char* text,
-                         const std::vector<std::string>& charts) {
-  if (charts.empty()) return "";
+std::string section_html(const char* title, const char* text, const Figures& figures) {
+  if (figures.empty()) return "";
   std::string html =
       fmt::format("<h2>{}</h2>\n<p class=\"small\">{}</p>\n<div class=\"row\">\n", title, text);
-  for (const std::string& chart : charts) html += chart;
+  for (const Figure& figure : figures) html += figure.svg;
   return html + "</div>\n";
 }
 
@@ -196,24 +192,40 @@ std::string number(std::optional<double> value, int digits, double scale = 1) {
   return value ? fmt::format("{:.{}f}", *value * scale, digits) : "";
 }
 
-std::string table_html(const std::vector<EvalSummary>& summaries) {
+// Perplexity as it is, other scores in per cent; with the standard error.
+std::string score_text(const EvalSummary& summary) {
+  if (!summary.score) return "";
+  const bool is_perplexity = summary.metric == "perplexity";
+  std::string text = number(summary.score, is_perplexity ? 3 : 1, is_perplexity ? 1 : 100);
+  if (summary.standard_error) {
+    text += " &plusmn; " +
+            number(summary.standard_error, is_perplexity ? 2 : 1, is_perplexity ? 1 : 100);
+  }
+  return is_perplexity ? text : text + " %";
+}
+
+std::string table_html(const char* title, const std::vector<EvalSummary>& summaries) {
   if (summaries.empty()) return "";
-  std::string html =
-      "<h2>All results</h2>\n<table>\n<tr><th class=\"text\">task</th><th>context</th>"
-      "<th class=\"text\">policy</th><th>samples</th><th>density</th><th>perplexity</th>"
-      "<th>retrieval, %</th><th>answer tokens, %</th><th>recall</th><th>prefill, s</th>"
-      "<th>tokens/s</th><th>speed against dense</th></tr>\n";
+  std::string html = fmt::format(
+      "<h2>{}</h2>\n<table>\n<tr><th class=\"text\">task</th><th>context</th>"
+      "<th class=\"text\">policy</th><th>samples</th><th>density</th>"
+      "<th class=\"text\">metric</th><th>score</th><th>answer tokens, %</th><th>recall</th>"
+      "<th>prefill, s</th><th>speed against dense</th><th>memory, MiB</th></tr>\n",
+      title);
   for (const EvalSummary& summary : summaries) {
     html += fmt::format(
         "<tr><td class=\"text\">{}</td><td>{}</td><td class=\"text\">{}</td><td>{}</td>"
-        "<td>{:.4f}</td><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.3f}</td><td>{:.0f}</td>"
-        "<td>{}</td></tr>\n",
-        eval_task_name(summary.task), summary.context,
+        "<td>{:.4f}</td><td class=\"text\">{}</td><td>{}</td><td>{}</td><td>{}</td>"
+        "<td>{:.3f}</td><td>{}</td><td>{}</td></tr>\n",
+        escape_html(summary.task + (summary.subset.empty() ? "" : " " + summary.subset)),
+        summary.context,
         escape_html(summary.policy + (summary.gates.empty() ? "" : " (" + summary.gates + ")")),
-        summary.samples, summary.density, number(summary.perplexity, 3),
-        number(summary.retrieval, 0, 100), number(summary.answer_tokens, 1, 100),
-        number(summary.recall, 4), summary.seconds,
-        static_cast<double>(summary.context) / summary.seconds, number(summary.speedup, 2));
+        summary.samples, summary.density, escape_html(summary.metric), score_text(summary),
+        number(summary.answer_tokens, 1, 100), number(summary.recall, 4), summary.seconds,
+        number(summary.speedup, 2),
+        summary.peak_memory > 0
+            ? fmt::format("{:.0f}", static_cast<double>(summary.peak_memory) / (1 << 20))
+            : "");
   }
   return html + "</table>\n";
 }
@@ -221,7 +233,7 @@ std::string table_html(const std::vector<EvalSummary>& summaries) {
 }  // namespace
 
 std::string html_report(const ReportInput& input) {
-  const std::vector<EvalSummary> summaries = summarise(input.samples);
+  const std::vector<EvalSummary> summaries = all_summaries(input.samples);
   const std::string title = escape_html(input.title);
   std::string html = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
@@ -236,15 +248,22 @@ std::string html_report(const ReportInput& input) {
                    "true attention that falls into computed blocks. Points beyond an axis stand "
                    "at its edge with their value.",
                    quality_charts(summaries));
+  html += method_order_html(summaries, kReportDensity);
+  html += section_html("Depth and length",
+                       "Where in the text the needle stands: 0 is its begin. Each cell is a share "
+                       "of samples in per cent; darker is better.",
+                       depth_maps(depth_scores(input.samples)));
   html += section_html("Time against density",
                        "Prefill of a whole sample, without the logits; policies took turns on the "
                        "same samples.",
                        time_charts(summaries));
-  html += section_html("Layers", "Of each kind of policy the one whose density is nearest to 0.1.",
-                       layer_charts(summaries, kDensity));
+  html += section_html("Layers and heads",
+                       "Of each kind of policy the one whose density is nearest to 0.1.",
+                       layer_charts(summaries, kReportDensity));
   html += section_html("Training", "The gates learn the model's own attention maps.",
                        training_charts(input.training));
-  html += maps_html(input.maps) + table_html(summaries);
+  html += maps_html(input.maps) + table_html("All results", summaries) +
+          table_html("Subsets", summarise(input.samples, SummaryParts::kSubsets));
   return html + "</body></html>\n";
 }
 

@@ -9,6 +9,7 @@
 #include <numeric>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "base/selection_policy.h"
 #include "eval/chart.h"
@@ -49,24 +50,43 @@ std::vector<std::int64_t> contexts_of(const std::vector<EvalSummary>& summaries)
   return {contexts.begin(), contexts.end()};
 }
 
-// What of the summaries with a value for this context is shown: one task alone.
-std::vector<EvalSummary> with_value(const std::vector<EvalSummary>& summaries, std::int64_t context,
-                                    const Value& value) {
-  std::vector<EvalSummary> chosen;
-  for (const EvalTask task : {EvalTask::kPerplexity, EvalTask::kRecall, EvalTask::kRetrieval}) {
-    for (const EvalSummary& summary : summaries) {
-      if (summary.task == task && summary.context == context && value(summary)) {
-        chosen.push_back(summary);
-      }
+// Tasks in the order of their first appearance.
+std::vector<std::string> tasks_of(const std::vector<EvalSummary>& summaries) {
+  std::vector<std::string> tasks;
+  for (const EvalSummary& summary : summaries) {
+    if (std::find(tasks.begin(), tasks.end(), summary.task) == tasks.end()) {
+      tasks.push_back(summary.task);
     }
-    if (!chosen.empty()) break;
+  }
+  return tasks;
+}
+
+std::vector<EvalSummary> of_task(const std::vector<EvalSummary>& summaries, std::string_view task,
+                                 std::int64_t context, const Value& value) {
+  std::vector<EvalSummary> chosen;
+  for (const EvalSummary& summary : summaries) {
+    if (summary.task == task && summary.context == context && value(summary)) {
+      chosen.push_back(summary);
+    }
   }
   return chosen;
 }
 
+// What does not depend on the task is shown of one that has it: of text, if there is one.
+std::vector<EvalSummary> of_any_task(const std::vector<EvalSummary>& summaries,
+                                     std::int64_t context, const Value& value) {
+  std::vector<std::string> tasks = {"ppl", "recall"};
+  for (std::string& task : tasks_of(summaries)) tasks.push_back(std::move(task));
+  for (const std::string& task : tasks) {
+    std::vector<EvalSummary> chosen = of_task(summaries, task, context, value);
+    if (!chosen.empty()) return chosen;
+  }
+  return {};
+}
+
 // A line for each family over density, and one for dense attention.
-std::string density_chart(const std::vector<EvalSummary>& summaries, const Families& families,
-                          Chart chart, const Value& value) {
+Figure density_chart(const std::vector<EvalSummary>& summaries, const Families& families,
+                     Chart chart, const Value& value) {
   std::map<std::string, ChartSeries> series;
   for (const EvalSummary& summary : summaries) {
     if (summary.policy == "dense") {
@@ -84,7 +104,7 @@ std::string density_chart(const std::vector<EvalSummary>& summaries, const Famil
               [](const ChartPoint& a, const ChartPoint& b) { return a.x < b.x; });
     chart.series.push_back(std::move(line));
   }
-  return chart_svg(chart);
+  return chart_figure(chart);
 }
 
 // The same for all charts unless a density is lower than usual, so that they can be compared.
@@ -100,47 +120,64 @@ ChartAxis density_axis(const std::vector<EvalSummary>& summaries) {
           .percent = false};
 }
 
-void add(std::vector<std::string>& charts, std::string chart) {
-  if (!chart.empty()) charts.push_back(std::move(chart));
+void add(Figures& charts, Figure chart) {
+  if (!chart.svg.empty()) charts.push_back(std::move(chart));
 }
 
-std::string perplexity_chart(const std::vector<EvalSummary>& summaries, const Families& families,
-                             std::int64_t context) {
-  const Value value = [](const EvalSummary& summary) { return summary.perplexity; };
-  const std::vector<EvalSummary> chosen = with_value(summaries, context, value);
+std::optional<double> score_of(const EvalSummary& summary) {
+  return summary.score;
+}
+
+Figure perplexity_chart(const std::vector<EvalSummary>& summaries, const Families& families,
+                        const std::string& task, std::int64_t context) {
+  const std::vector<EvalSummary> chosen = of_task(summaries, task, context, score_of);
   ChartAxis y{.label = "perplexity", .logarithmic = false, .min = {}, .max = {}, .percent = false};
   std::optional<double> dense, worst;
   for (const EvalSummary& summary : chosen) {
-    if (summary.policy == "dense") dense = summary.perplexity;
-    worst = std::max(worst.value_or(0), *summary.perplexity);
+    if (summary.policy == "dense") dense = summary.score;
+    worst = std::max(worst.value_or(0), *summary.score);
   }
   if (dense && *worst > kMostPerplexity * *dense) y.max = kMostPerplexity * *dense;
+  const std::string what = task == "ppl" ? "Perplexity" : "Perplexity (" + task + ")";
   return density_chart(chosen, families,
-                       {.title = fmt::format("Perplexity, {} tokens", context),
+                       {.title = fmt::format("{}, {} tokens", what, context),
                         .x = density_axis(summaries),
                         .y = y,
                         .series = {},
                         .references = {}},
-                       value);
+                       score_of);
 }
 
-std::string share_chart(const std::vector<EvalSummary>& summaries, const Families& families,
-                        std::int64_t context, const char* title, const char* label,
-                        const Value& value) {
+Figure share_chart(const std::vector<EvalSummary>& chosen, const ChartAxis& density,
+                   const Families& families, std::int64_t context, const std::string& title,
+                   const std::string& label, const Value& value) {
   return density_chart(
-      with_value(summaries, context, value), families,
+      chosen, families,
       {.title = fmt::format("{}, {} tokens", title, context),
-       .x = density_axis(summaries),
+       .x = density,
        .y = {.label = label, .logarithmic = false, .min = 0.0, .max = 1.0, .percent = true},
        .series = {},
        .references = {}},
       value);
 }
 
+Figure score_chart(const std::vector<EvalSummary>& summaries, const Families& families,
+                   const std::string& task, std::int64_t context) {
+  const std::vector<EvalSummary> chosen = of_task(summaries, task, context, score_of);
+  if (chosen.empty()) return {};
+  if (chosen.front().metric == "perplexity") {
+    return perplexity_chart(summaries, families, task, context);
+  }
+  const bool is_niah = task == "niah";
+  return share_chart(chosen, density_axis(summaries), families, context,
+                     is_niah ? "Retrieval" : task,
+                     is_niah ? "documents with the right answer" : chosen.front().metric, score_of);
+}
+
 // Layers from left to right.
-std::string layer_chart(const std::vector<EvalSummary>& summaries, const Families& families,
-                        const std::string& title, const char* label,
-                        const std::vector<double> EvalSummary::*values) {
+Figure layer_chart(const std::vector<EvalSummary>& summaries, const Families& families,
+                   const std::string& title, const char* label,
+                   const std::vector<double> EvalSummary::*values) {
   Chart chart{.title = title,
               .x = {.label = "layer", .logarithmic = false, .min = {}, .max = {}, .percent = false},
               .y = {.label = label, .logarithmic = false, .min = 0.0, .max = {}, .percent = true},
@@ -156,10 +193,86 @@ std::string layer_chart(const std::vector<EvalSummary>& summaries, const Familie
     }
     if (!line.points.empty()) chart.series.push_back(std::move(line));
   }
-  return chart_svg(chart);
+  return chart_figure(chart);
+}
+
+// Density of each layer (down) and query head (to the right).
+Figure head_map(const EvalSummary& summary) {
+  HeatMap map{.title = fmt::format("Density, %, of layers and heads: {}, {} tokens", summary.policy,
+                                   summary.context),
+              .row_label = "layer",
+              .column_label = "query head",
+              .rows = {},
+              .columns = {},
+              .values = {},
+              .most = 0};
+  for (std::size_t layer = 0; layer < summary.head_density.size(); ++layer) {
+    map.rows.push_back(std::to_string(layer));
+    map.values.emplace_back();
+    for (const double density : summary.head_density[layer]) {
+      map.values.back().emplace_back(density);
+      map.most = std::max(map.most, density);
+    }
+    for (std::size_t head = map.columns.size(); head < map.values.back().size(); ++head) {
+      map.columns.push_back(std::to_string(head));
+    }
+  }
+  for (auto& row : map.values) row.resize(map.columns.size());
+  return heat_map_figure(map);
+}
+
+// Of one task and policy.
+Figure depth_map(const std::vector<DepthScore>& scores) {
+  constexpr std::size_t kMostRows = 21;
+  std::set<double> depths;
+  std::set<std::int64_t> contexts;
+  for (const DepthScore& score : scores) {
+    depths.insert(score.depth);
+    contexts.insert(score.context);
+  }
+  const bool by_tenths = depths.size() > kMostRows;
+  const auto row_of = [&](double depth) {
+    return by_tenths ? std::min(std::floor(depth * 10) / 10, 0.9) : depth;
+  };
+  struct Cell {
+    double sum = 0, samples = 0;
+  };
+  std::map<double, std::map<std::int64_t, Cell>> cells;
+  for (const DepthScore& score : scores) {
+    Cell& cell = cells[row_of(score.depth)][score.context];
+    cell.sum += score.score * static_cast<double>(score.samples);
+    cell.samples += static_cast<double>(score.samples);
+  }
+  const DepthScore& first = scores.front();
+  HeatMap map{.title = fmt::format(
+                  "{}, %: {}", first.task == "niah-grid" ? "Retrieval" : first.task, first.policy),
+              .row_label = "depth of the needle, %",
+              .column_label = "length of the text, tokens",
+              .rows = {},
+              .columns = {},
+              .values = {}};
+  for (const std::int64_t context : contexts) map.columns.push_back(std::to_string(context));
+  for (const auto& [depth, row] : cells) {
+    map.rows.push_back(by_tenths ? fmt::format("{:.0f}-{:.0f}", depth * 100, depth * 100 + 10)
+                                 : fmt::format("{:.0f}", depth * 100));
+    map.values.emplace_back();
+    for (const std::int64_t context : contexts) {
+      const auto found = row.find(context);
+      map.values.back().push_back(
+          found == row.end() ? std::nullopt
+                             : std::optional<double>(found->second.sum / found->second.samples));
+    }
+  }
+  return heat_map_figure(map);
 }
 
 }  // namespace
+
+std::vector<EvalSummary> all_summaries(const std::vector<EvalSample>& samples) {
+  std::vector<EvalSummary> summaries = summarise(samples);
+  for (EvalSummary& mean : family_means(summaries)) summaries.push_back(std::move(mean));
+  return summaries;
+}
 
 std::string policy_family(const EvalSummary& summary, bool with_gates) {
   SelectionPolicy policy = SelectionPolicy::parse(summary.policy);
@@ -173,29 +286,29 @@ std::string policy_family(const EvalSummary& summary, bool with_gates) {
   return name;
 }
 
-std::vector<std::string> quality_charts(const std::vector<EvalSummary>& summaries) {
+Figures quality_charts(const std::vector<EvalSummary>& summaries) {
   const Families families(summaries);
-  std::vector<std::string> charts;
+  const Value recall = [](const EvalSummary& summary) { return summary.recall; };
+  Figures charts;
   for (const std::int64_t context : contexts_of(summaries)) {
-    add(charts, perplexity_chart(summaries, families, context));
+    for (const std::string& task : tasks_of(summaries)) {
+      add(charts, score_chart(summaries, families, task, context));
+    }
     add(charts,
-        share_chart(summaries, families, context, "Retrieval", "documents with the right answer",
-                    [](const EvalSummary& summary) { return summary.retrieval; }));
-    add(charts, share_chart(summaries, families, context, "Attention recall",
-                            "attention inside computed blocks",
-                            [](const EvalSummary& summary) { return summary.recall; }));
+        share_chart(of_any_task(summaries, context, recall), density_axis(summaries), families,
+                    context, "Attention recall", "attention inside computed blocks", recall));
   }
   return charts;
 }
 
-std::vector<std::string> time_charts(const std::vector<EvalSummary>& summaries) {
+Figures time_charts(const std::vector<EvalSummary>& summaries) {
   const Families families(summaries);
   const Value seconds = [](const EvalSummary& summary) {
     return std::optional<double>(summary.seconds);
   };
-  std::vector<std::string> charts;
+  Figures charts;
   for (const std::int64_t context : contexts_of(summaries)) {
-    add(charts, density_chart(with_value(summaries, context, seconds), families,
+    add(charts, density_chart(of_any_task(summaries, context, seconds), families,
                               {.title = fmt::format("Prefill of {} tokens", context),
                                .x = density_axis(summaries),
                                .y = {.label = "seconds (median)",
@@ -210,12 +323,12 @@ std::vector<std::string> time_charts(const std::vector<EvalSummary>& summaries) 
   return charts;
 }
 
-std::vector<std::string> layer_charts(const std::vector<EvalSummary>& summaries, double density) {
+Figures layer_charts(const std::vector<EvalSummary>& summaries, double density) {
   if (summaries.empty()) return {};
   const Families families(summaries);
   const std::int64_t context = contexts_of(summaries).back();
   const std::vector<EvalSummary> chosen =
-      with_value(summaries, context, [](const EvalSummary&) { return std::optional<double>(0); });
+      of_any_task(summaries, context, [](const EvalSummary&) { return std::optional<double>(0); });
   const auto distance = [&](const EvalSummary& summary) {
     return std::abs(std::log(summary.density / density));
   };
@@ -228,15 +341,30 @@ std::vector<std::string> layer_charts(const std::vector<EvalSummary>& summaries,
   std::vector<EvalSummary> shown;
   for (auto& [name, summary] : nearest) shown.push_back(std::move(summary));
   const std::string where = fmt::format("of each layer, {} tokens", context);
-  std::vector<std::string> charts;
+  Figures charts;
   add(charts,
       layer_chart(shown, families, "Density " + where, "density", &EvalSummary::layer_density));
   add(charts, layer_chart(shown, families, "Attention recall " + where,
                           "attention inside computed blocks", &EvalSummary::layer_recall));
+  for (const EvalSummary& summary : shown) add(charts, head_map(summary));
   return charts;
 }
 
-std::vector<std::string> training_charts(
+Figures depth_maps(const std::vector<DepthScore>& scores) {
+  Figures maps;
+  std::map<std::tuple<std::string, std::string, std::string>, std::vector<DepthScore>> groups;
+  std::vector<std::tuple<std::string, std::string, std::string>> order;
+  for (const DepthScore& score : scores) {
+    const auto key = std::tuple(score.task, score.policy, score.gates);
+    std::vector<DepthScore>& group = groups[key];
+    if (group.empty()) order.push_back(key);
+    group.push_back(score);
+  }
+  for (const auto& key : order) add(maps, depth_map(groups.at(key)));
+  return maps;
+}
+
+Figures training_charts(
     const std::vector<std::pair<std::string, std::vector<TrainingStep>>>& training) {
   Chart loss{.title = "Distillation: loss",
              .x = {.label = "step", .logarithmic = false, .min = 0.0, .max = {}, .percent = false},
@@ -262,9 +390,9 @@ std::vector<std::string> training_charts(
     if (!recalls.points.empty()) recall.series.push_back(std::move(recalls));
     loss.series.push_back(std::move(losses));
   }
-  std::vector<std::string> charts;
-  add(charts, chart_svg(loss));
-  add(charts, chart_svg(recall));
+  Figures charts;
+  add(charts, chart_figure(loss));
+  add(charts, chart_figure(recall));
   return charts;
 }
 

@@ -4,22 +4,36 @@
 #include <string>
 #include <vector>
 
-#include "seer/eval.h"
+#include "eval/figure.h"
+#include "seer/eval_results.h"
 #include "seer/report.h"
 
 namespace seer {
 
+// The density that the headline, the order of methods and the charts by layer are about.
+inline constexpr double kReportDensity = 0.1;
+
+// Of all tasks, with the means of families.
+std::vector<EvalSummary> all_summaries(const std::vector<EvalSample>& samples);
+
 // Policies that differ only in the value of their rule: one line in a chart. "gate by density", say.
 std::string policy_family(const EvalSummary& summary, bool with_gates);
 
-// SVG elements. Perplexity, retrieval and recall against density, each for every context.
-std::vector<std::string> quality_charts(const std::vector<EvalSummary>& summaries);
+// Those without anything to show are left out.
+using Figures = std::vector<Figure>;
+
+// The score of each task and recall against density, each for every context.
+Figures quality_charts(const std::vector<EvalSummary>& summaries);
 // Seconds of prefill against density, for every context.
-std::vector<std::string> time_charts(const std::vector<EvalSummary>& summaries);
-// Density and recall of each layer at the longest context, for the policy of each family that is nearest to `density`.
-std::vector<std::string> layer_charts(const std::vector<EvalSummary>& summaries, double density);
+Figures time_charts(const std::vector<EvalSummary>& summaries);
+// Density and recall of each layer at the longest context, for the policy of each family that is nearest to `density`; and
+// the density of each layer and head of each.
+Figures layer_charts(const std::vector<EvalSummary>& summaries, double density);
+// Score by depth of the needle and length of the text: a grid for each task and policy. Depths are put together by tenths
+// where there are more than 21.
+Figures depth_maps(const std::vector<DepthScore>& scores);
 // Loss and recall against step.
-std::vector<std::string> training_charts(
+Figures training_charts(
     const std::vector<std::pair<std::string, std::vector<TrainingStep>>>& training);
 
 }  // namespace seer

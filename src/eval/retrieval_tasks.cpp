@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "eval/task_checks.h"
+#include "eval/text_windows.h"
 
 namespace seer {
 namespace {
@@ -14,13 +15,19 @@ namespace {
 class NeedleSource {
  public:
   NeedleSource(std::shared_ptr<const TokenStream> text, const Tokenizer& tokenizer, TokenId bos,
-               std::int64_t needles, std::uint64_t seed)
+               std::int64_t needles, std::uint64_t seed, WordSet words)
       : text_(std::move(text)), tokenizer_(tokenizer), bos_(bos) {
     expect_text(text_.get());
     expect_option_at_least("needles", needles, 1);
     options_.needles = needles;
     options_.seed = seed;
+    options_.words = words;
+    settings_ = fmt::format(R"("seed":{},{}{})", seed, text_settings(*text_),
+                            words == WordSet::kText ? R"(,"words":"text")" : "");
   }
+
+  // Members of a JSON object.
+  const std::string& settings() const { return settings_; }
 
   EvalPrompt prompt(std::int64_t context, std::int64_t index, std::optional<double> depth) const {
     RetrievalOptions options = options_;
@@ -51,6 +58,7 @@ class NeedleSource {
   const Tokenizer& tokenizer_;
   TokenId bos_;
   RetrievalOptions options_;
+  std::string settings_;
 };
 
 class NeedleTask final : public EvalTask {
@@ -63,7 +71,7 @@ class NeedleTask final : public EvalTask {
   std::string name() const override { return "niah"; }
   std::string metric() const override { return "retrieval"; }
   std::string settings() const override {
-    return fmt::format(R"({{"needles":{}}})", options_.needles);
+    return fmt::format(R"({{{},"needles":{}}})", source_.settings(), options_.needles);
   }
   std::int64_t samples(std::int64_t context) const override {
     source_.check(context);
@@ -90,7 +98,8 @@ class NeedleGrid final : public EvalTask {
   std::string name() const override { return "niah-grid"; }
   std::string metric() const override { return "retrieval"; }
   std::string settings() const override {
-    return fmt::format(R"({{"needles":{},"depths":{}}})", options_.needles, options_.depths);
+    return fmt::format(R"({{{},"needles":{},"depths":{}}})", source_.settings(), options_.needles,
+                       options_.depths);
   }
   std::int64_t samples(std::int64_t context) const override {
     source_.check(context);
@@ -114,14 +123,16 @@ std::unique_ptr<EvalTask> make_needle_task(std::shared_ptr<const TokenStream> te
                                            const Tokenizer& tokenizer, TokenId bos,
                                            const NeedleTaskOptions& options) {
   return std::make_unique<NeedleTask>(
-      NeedleSource(std::move(text), tokenizer, bos, options.needles, options.seed), options);
+      NeedleSource(std::move(text), tokenizer, bos, options.needles, options.seed, options.words),
+      options);
 }
 
 std::unique_ptr<EvalTask> make_needle_grid(std::shared_ptr<const TokenStream> text,
                                            const Tokenizer& tokenizer, TokenId bos,
                                            const NeedleGridOptions& options) {
-  return std::make_unique<NeedleGrid>(
-      NeedleSource(std::move(text), tokenizer, bos, options.needles, options.seed), options);
+  return std::make_unique<NeedleGrid>(NeedleSource(std::move(text), tokenizer, bos, options.needles,
+                                                   options.seed, WordSet::kEvaluation),
+                                      options);
 }
 
 }  // namespace seer

@@ -1,10 +1,12 @@
 #include <fmt/format.h>
 
+#include <cmath>
+#include <map>
 #include <stdexcept>
 
 #include "base/json.h"
 #include "base/quote.h"
-#include "eval/sample_json.h"
+#include "seer/eval.h"
 
 namespace seer {
 namespace {
@@ -44,8 +46,33 @@ class Fields {
     }
     return list;
   }
+  std::vector<std::string> texts(const char* name) const {
+    const Json& value = require(name);
+    if (!value.is_array()) wrong(name, value, "a list of texts");
+    std::vector<std::string> list;
+    for (const Json& item : value) {
+      if (!item.is_string()) wrong(name, item, "a list of texts");
+      list.push_back(item.get<std::string>());
+    }
+    return list;
+  }
+  std::vector<std::vector<double>> rows(const char* name) const {
+    const Json& value = require(name);
+    if (!value.is_array()) wrong(name, value, "a list of lists of numbers");
+    std::vector<std::vector<double>> list;
+    for (const Json& row : value) {
+      if (!row.is_array()) wrong(name, row, "a list of lists of numbers");
+      list.emplace_back();
+      for (const Json& item : row) {
+        if (!item.is_number()) wrong(name, item, "a list of lists of numbers");
+        list.back().push_back(item.get<double>());
+      }
+    }
+    return list;
+  }
+  bool has(const char* name) const { return json_.contains(name); }
   std::optional<double> optional_number(const char* name) const {
-    if (!json_.contains(name)) return std::nullopt;
+    if (!has(name)) return std::nullopt;
     return number(name);
   }
   std::optional<bool> optional_flag(const char* name) const {
@@ -79,43 +106,56 @@ class Fields {
   const std::string& source_;
 };
 
+// Files of earlier versions have no metric: their tasks have one each.
+std::string metric_of(const Fields& fields, const std::string& task) {
+  const std::map<std::string, std::string> old = {
+      {"ppl", "perplexity"}, {"niah", "retrieval"}, {"recall", "recall"}};
+  const auto found = old.find(task);
+  return fields.has("metric") || found == old.end() ? fields.text("metric") : found->second;
+}
+
 }  // namespace
-
-std::string_view eval_task_name(EvalTask task) {
-  switch (task) {
-    case EvalTask::kPerplexity: return "ppl";
-    case EvalTask::kRetrieval: return "niah";
-    case EvalTask::kRecall: return "recall";
-  }
-  return "unknown";
-}
-
-EvalTask parse_eval_task(std::string_view name, const std::string& source) {
-  for (const EvalTask task : {EvalTask::kPerplexity, EvalTask::kRetrieval, EvalTask::kRecall}) {
-    if (eval_task_name(task) == name) return task;
-  }
-  throw std::runtime_error(
-      fmt::format("{}: task: expected ppl, niah or recall, got {}", source, quote(name)));
-}
 
 std::string EvalSample::to_json() const {
   nlohmann::ordered_json line;
-  line["task"] = eval_task_name(task);
+  line["task"] = task;
+  line["metric"] = metric;
   line["policy"] = policy;
   line["gates"] = gates;
   line["context"] = context;
   line["sample"] = sample;
+  if (!subset.empty()) line["subset"] = subset;
+  if (depth) line["depth"] = *depth;
   if (nll) line["nll"] = *nll;
-  if (retrieved) line["retrieved"] = *retrieved;
-  if (answer_tokens) line["answer_tokens"] = *answer_tokens;
+  if (answer_tokens) {
+    line["retrieved"] = score == 1.0;
+    line["answer_tokens"] = *answer_tokens;
+  } else if (score) {
+    line["score"] = *score;
+    line["prediction"] = prediction;
+    line["references"] = references;
+    line["generated_tokens"] = generated_tokens;
+    line["decode_seconds"] = decode_seconds;
+  }
+  line["prompt_tokens"] = prompt_tokens;
   line["density"] = density;
   if (recall) line["recall"] = *recall;
   line["seconds"] = seconds;
   line["selection_seconds"] = selection_seconds;
   line["attention_seconds"] = attention_seconds;
   line["prefill_tokens_per_second"] = tokens_per_second();
+  if (peak_memory > 0) line["peak_memory"] = peak_memory;
   line["layer_density"] = layer_density;
   if (recall) line["layer_recall"] = layer_recall;
+  if (!head_density.empty()) {
+    nlohmann::ordered_json& rows = line["head_density"] = nlohmann::ordered_json::array();
+    for (const std::vector<double>& heads : head_density) {
+      nlohmann::ordered_json row = nlohmann::ordered_json::array();
+      // Shares of some thousand blocks: more digits would say nothing.
+      for (const double share : heads) row.push_back(std::round(share * 1e5) / 1e5);
+      rows.push_back(std::move(row));
+    }
+  }
   line["configuration"] = nlohmann::ordered_json::parse(configuration);
   line["origin"] = {{"version", origin.version}, {"commit", origin.commit},
                     {"cpu", origin.cpu},         {"isa", origin.isa},
@@ -129,21 +169,38 @@ EvalSample EvalSample::parse(std::string_view json, const std::string& source) {
   const Json line = parse_json(json, source);
   const Fields fields(line, source);
   EvalSample sample;
-  sample.task = parse_eval_task(fields.text("task"), source);
+  sample.task = fields.text("task");
+  sample.metric = metric_of(fields, sample.task);
   sample.policy = fields.text("policy");
   sample.gates = fields.text("gates");
   sample.context = fields.count("context");
   sample.sample = fields.count("sample");
+  if (fields.has("subset")) sample.subset = fields.text("subset");
+  sample.depth = fields.optional_number("depth");
   sample.nll = fields.optional_number("nll");
-  sample.retrieved = fields.optional_flag("retrieved");
-  sample.answer_tokens = fields.optional_number("answer_tokens");
+  if (const std::optional<bool> retrieved = fields.optional_flag("retrieved")) {
+    sample.score = *retrieved ? 1 : 0;
+    sample.answer_tokens = fields.number("answer_tokens");
+  } else if (fields.has("score")) {
+    sample.score = fields.number("score");
+    sample.prediction = fields.text("prediction");
+    sample.references = fields.texts("references");
+    sample.generated_tokens = fields.count("generated_tokens");
+    sample.decode_seconds = fields.number("decode_seconds");
+  }
+  sample.prompt_tokens =
+      fields.has("prompt_tokens") ? fields.count("prompt_tokens") : sample.context;
   sample.density = fields.number("density");
   sample.recall = fields.optional_number("recall");
   sample.seconds = fields.number("seconds");
   sample.selection_seconds = fields.number("selection_seconds");
   sample.attention_seconds = fields.number("attention_seconds");
+  if (fields.has("peak_memory")) {
+    sample.peak_memory = static_cast<std::uint64_t>(fields.count("peak_memory"));
+  }
   sample.layer_density = fields.numbers("layer_density");
   if (sample.recall) sample.layer_recall = fields.numbers("layer_recall");
+  if (fields.has("head_density")) sample.head_density = fields.rows("head_density");
   // Keys in the order of the text, as Evaluator::configuration() has them.
   fields.object("configuration");
   sample.configuration = nlohmann::ordered_json::parse(json)["configuration"].dump();

@@ -38,4 +38,12 @@ std::vector<TokenSpan> document_spans(const TokenStream& text, TokenId bos) {
   return spans;
 }
 
+std::string text_settings(const TokenStream& text) {
+  std::uint64_t hash = 0xcbf29ce484222325;
+  for (const TokenId token : text.tokens) {
+    hash = (hash ^ static_cast<std::uint32_t>(token)) * 0x100000001b3;
+  }
+  return fmt::format(R"("text_tokens":{},"text_hash":"{:016x}")", text.tokens.size(), hash);
+}
+
 }  // namespace seer

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "seer/retrieval_documents.h"
@@ -18,5 +19,8 @@ std::vector<TokenId> text_window(const TokenStream& text, TokenId bos, std::int6
 
 // The documents of a text, without the `bos` in front of each; none of them is empty.
 std::vector<TokenSpan> document_spans(const TokenStream& text, TokenId bos);
+
+// Which text it is, as members of a JSON object: "text_tokens": their number, "text_hash": FNV-1a over the ids.
+std::string text_settings(const TokenStream& text);
 
 }  // namespace seer

@@ -9,6 +9,8 @@
 #include <system_error>
 #include <vector>
 
+#include "base/whole_file.h"
+
 namespace seer {
 
 std::string read_text_file(const std::string& file) {
@@ -35,6 +37,10 @@ std::string read_text_stream(std::istream& stream, const std::string& name) {
   }
   if (stream.bad()) throw std::runtime_error(name + ": cannot be read: " + std::strerror(errno));
   return text;
+}
+
+void write_text_file(const std::string& file, std::string_view text) {
+  write_whole_file(file, text);
 }
 
 }  // namespace seer

@@ -2,9 +2,11 @@
 #include <ATen/ops/embedding.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
+#include <fmt/format.h>
 
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <utility>
 
 #include "attention/dense_attention.h"
@@ -160,6 +162,23 @@ std::int64_t Model::prefill_chunk(std::int64_t length) const {
   if (impl_->options.device.is_cpu()) return kDefaultPrefillChunk;
   return rows_that_fit(impl_->config, impl_->options, length,
                        available_memory(impl_->options.device));
+}
+
+std::int64_t Model::prefill_chunk(std::int64_t length, std::optional<std::int64_t> asked,
+                                  const Attention* attention) const {
+  if (asked.value_or(1) < 1) {
+    throw std::invalid_argument(fmt::format("prefill chunk: expected at least 1, got {}", *asked));
+  }
+  if (attention == nullptr || !attention->wants_whole_prompt()) {
+    return asked ? *asked : prefill_chunk(length);
+  }
+  if (asked && *asked < length) {
+    throw std::invalid_argument(
+        fmt::format("prefill chunk {}: the policy looks at the prompt's last queries and needs its "
+                    "{} tokens at once; leave the prefill chunk out",
+                    *asked, length));
+  }
+  return length;
 }
 
 void Model::watch_parts(std::function<void(LayerPart)> after_part) {

@@ -118,8 +118,8 @@ std::optional<std::vector<float>> Generator::prefill(std::span<const TokenId> to
         std::max(capacity, std::min(2 * cache_->capacity(), model_.config().max_positions)));
   }
 
-  const auto chunk = static_cast<std::size_t>(options.prefill_chunk.value_or(
-      model_.prefill_chunk(static_cast<std::int64_t>(tokens.size() - shared))));
+  const auto chunk = static_cast<std::size_t>(model_.prefill_chunk(
+      static_cast<std::int64_t>(tokens.size() - shared), options.prefill_chunk, attention_));
   for (std::size_t first = shared; first < tokens.size(); first += chunk) {
     if (stop_asked(callbacks)) return std::nullopt;
     const std::span<const TokenId> part =

@@ -1,5 +1,7 @@
 #include "seer/score.h"
 
+#include <ATen/ops/argmax.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/gather.h>
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/topk.h>
@@ -28,10 +30,6 @@ constexpr std::int64_t kLogitsBytes = std::int64_t{32} << 20;
 constexpr std::int64_t kLogitsBytesOnGpu = std::int64_t{512} << 20;
 
 std::vector<std::int64_t> checked_positions(const ScoreOptions& options, std::int64_t length) {
-  if (options.prefill_chunk.value_or(1) < 1) {
-    throw std::invalid_argument(
-        fmt::format("prefill chunk: expected at least 1, got {}", *options.prefill_chunk));
-  }
   for (const std::int64_t position : options.positions) {
     if (position >= 0 && position < length) continue;
     throw std::invalid_argument(
@@ -39,6 +37,19 @@ std::vector<std::int64_t> checked_positions(const ScoreOptions& options, std::in
   }
   if (options.positions.empty()) return {length - 1};
   return options.positions;
+}
+
+// The positions whose logits predict what is scored.
+TokenSpan checked_predictions(const ScoreOptions& options, std::int64_t length) {
+  const TokenSpan& scored = options.scored;
+  if (!options.likelihood) return {};
+  if (scored.count == 0) return {.first = 0, .count = length - 1};
+  if (scored.first < 1 || scored.count < 0 || scored.count > length - scored.first) {
+    throw std::invalid_argument(
+        fmt::format("scored: expected tokens within 1 to {} ({} tokens), got {} from {} on",
+                    length - 1, length, scored.count, scored.first));
+  }
+  return {.first = scored.first - 1, .count = scored.count};
 }
 
 template <typename Number>
@@ -58,48 +69,64 @@ PositionScore position_score(std::int64_t position, const at::Tensor& logits, do
           .logsumexp = logsumexp};
 }
 
-// Goes over the logits of consecutive positions and keeps what is asked for.
+// Goes over the hidden states of consecutive positions and keeps what is asked for.
 class Scorer {
  public:
-  Scorer(const Model& model, const at::Tensor& tokens, const std::vector<std::int64_t>& positions)
+  Scorer(const Model& model, const at::Tensor& tokens, const std::vector<std::int64_t>& positions,
+         TokenSpan predictions, bool token_logprobs)
       : model_(model),
         tokens_(tokens.to(model.options().device)),
+        predictions_(predictions),
+        token_logprobs_(token_logprobs),
         nll_sum_(at::zeros({}, tokens_.options().dtype(at::kDouble))) {
     for (const std::int64_t position : positions) wanted_[position] = {};
   }
 
-  // hidden [length, hidden_size] of the positions from `first` on; only what is wanted of them.
-  void take_wanted(const at::Tensor& hidden, std::int64_t first) {
-    const auto end = wanted_.lower_bound(first + hidden.size(0));
-    for (auto it = wanted_.lower_bound(first); it != end; ++it) {
-      take_logits(model_.logits(hidden.narrow(0, it->first - first, 1)), it->first);
-    }
-  }
-
-  // The same, with the likelihood of all tokens.
+  // hidden [length, hidden_size] of the positions from `first` on.
   void take(const at::Tensor& hidden, std::int64_t first) {
+    const std::int64_t last = first + hidden.size(0);
+    const std::int64_t begin = std::clamp(predictions_.first, first, last);
+    const std::int64_t end = std::clamp(predictions_.first + predictions_.count, begin, last);
     const std::int64_t bytes = tokens_.is_cuda() ? kLogitsBytesOnGpu : kLogitsBytes;
     const std::int64_t rows = std::max<std::int64_t>(1, bytes / (4 * model_.config().vocab_size));
-    for (std::int64_t row = 0; row < hidden.size(0); row += rows) {
-      const std::int64_t count = std::min(rows, hidden.size(0) - row);
-      take_logits(model_.logits(hidden.narrow(0, row, count)), first + row);
+    for (std::int64_t row = begin; row < end; row += rows) {
+      const at::Tensor piece = hidden.narrow(0, row - first, std::min(rows, end - row));
+      take_predictions(model_.logits(piece), row);
+    }
+    for (auto it = wanted_.lower_bound(first); it != wanted_.lower_bound(last); ++it) {
+      if (it->first >= begin && it->first < end) continue;
+      const at::Tensor logits = model_.logits(hidden.narrow(0, it->first - first, 1));
+      take_wanted(logits, at::logsumexp(logits, {1}), it->first);
     }
   }
 
-  double nll_sum() const { return nll_sum_.item<double>(); }
   const PositionScore& at(std::int64_t position) const { return wanted_.at(position); }
 
+  void add_likelihood(SequenceScore& score) const {
+    if (predictions_.count == 0) return;
+    score.nll_mean = nll_sum_.item<double>() / static_cast<double>(predictions_.count);
+    if (!token_logprobs_) return;
+    score.token_logprobs = values_of<float>(at::cat(logprobs_));
+    const at::Tensor is_top = at::cat(is_top_).cpu();
+    const bool* const data = is_top.const_data_ptr<bool>();
+    score.is_top.assign(data, data + is_top.numel());
+  }
+
  private:
-  void take_logits(const at::Tensor& logits, std::int64_t first) {
+  void take_predictions(const at::Tensor& logits, std::int64_t first) {
     const at::Tensor logsumexp = at::logsumexp(logits, {1});
-    // The last token of all has no successor.
-    const std::int64_t scored = std::min(logits.size(0), tokens_.size(0) - 1 - first);
-    if (scored > 0) {
-      const at::Tensor next = tokens_.narrow(0, first + 1, scored).unsqueeze(1);
-      const at::Tensor taken = at::gather(logits.narrow(0, 0, scored), 1, next).squeeze(1);
-      // On the device: asking for the number would wait for it.
-      nll_sum_.add_(logsumexp.narrow(0, 0, scored).to(at::kDouble).sub(taken).sum());
+    const at::Tensor next = tokens_.narrow(0, first + 1, logits.size(0));
+    const at::Tensor taken = at::gather(logits, 1, next.unsqueeze(1)).squeeze(1);
+    // On the device: asking for the number would wait for it.
+    nll_sum_.add_(logsumexp.to(at::kDouble).sub(taken).sum());
+    if (token_logprobs_) {
+      logprobs_.push_back(taken.sub(logsumexp));
+      is_top_.push_back(at::argmax(logits, 1).eq(next));
     }
+    take_wanted(logits, logsumexp, first);
+  }
+
+  void take_wanted(const at::Tensor& logits, const at::Tensor& logsumexp, std::int64_t first) {
     const auto end = wanted_.lower_bound(first + logits.size(0));
     for (auto it = wanted_.lower_bound(first); it != end; ++it) {
       const std::int64_t row = it->first - first;
@@ -108,9 +135,12 @@ class Scorer {
   }
 
   const Model& model_;
-  const at::Tensor tokens_;  // [length], on the model's device
+  const at::Tensor tokens_;      // [length], on the model's device
+  const TokenSpan predictions_;  // the positions that the likelihood looks at
+  const bool token_logprobs_;
   std::map<std::int64_t, PositionScore> wanted_;
-  const at::Tensor nll_sum_;  // float64, a number
+  const at::Tensor nll_sum_;                   // float64, a number
+  std::vector<at::Tensor> logprobs_, is_top_;  // float32 and bool, pieces of [predictions]
 };
 
 }  // namespace
@@ -123,8 +153,9 @@ SequenceScore score_tokens(const Model& model, std::span<const TokenId> tokens,
   const std::vector<std::int64_t> positions = checked_positions(options, length);
   const at::Tensor row = token_row(tokens);
   KvCache cache(model.config(), 1, length, model.options().tensors());
-  const std::int64_t chunk = options.prefill_chunk.value_or(model.prefill_chunk(length));
-  Scorer scorer(model, row[0], positions);
+  const std::int64_t chunk = model.prefill_chunk(length, options.prefill_chunk, options.attention);
+  Scorer scorer(model, row[0], positions, checked_predictions(options, length),
+                options.token_logprobs);
   SequenceScore score;
   score.num_tokens = length;
   if (options.attention != nullptr) options.attention->begin(0, length);
@@ -137,14 +168,9 @@ SequenceScore score_tokens(const Model& model, std::span<const TokenId> tokens,
     synchronize(model.options().device);
     score.forward_seconds +=
         std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    if (options.likelihood) {
-      scorer.take(hidden, first);
-    } else {
-      scorer.take_wanted(hidden, first);
-    }
+    scorer.take(hidden, first);
   }
-  if (options.likelihood && length > 1)
-    score.nll_mean = scorer.nll_sum() / static_cast<double>(length - 1);
+  scorer.add_likelihood(score);
   for (const std::int64_t position : positions) score.positions.push_back(scorer.at(position));
   return score;
 }

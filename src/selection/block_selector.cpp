@@ -13,13 +13,37 @@
 #include <vector>
 
 #include "seer/ops.h"
+#include "selection/head_selection.h"
 
 namespace seer {
 namespace {
 
 bool has_probabilities(PolicySource source) {
   return source == PolicySource::kGate || source == PolicySource::kOracle ||
-         source == PolicySource::kMeanpool;
+         source == PolicySource::kMeanpool || source == PolicySource::kXattention;
+}
+
+// Whether the scores are ranks alone, of which a threshold says nothing.
+bool is_only_an_order(PolicySource source) {
+  return source == PolicySource::kStreaming || source == PolicySource::kRandom;
+}
+
+// Refuses a threshold or a mass of scores that are no probabilities.
+void check_rule(const SelectionPolicy& policy) {
+  if (has_probabilities(policy.source)) return;
+  const std::string policy_and_source =
+      "policy '" + policy.to_string() + "': " + std::string(policy_source_name(policy.source));
+  if (policy.source == PolicySource::kFlexprefill) {
+    if (policy.rule != PolicyRule::kThreshold) return;
+    throw std::invalid_argument(policy_and_source +
+                                " chooses by mass and knows no threshold of a block; expected one "
+                                "of mass, ratio, budget, density");
+  }
+  if (policy.rule == PolicyRule::kThreshold || policy.rule == PolicyRule::kMass) {
+    throw std::invalid_argument(policy_and_source +
+                                " has an order of blocks and no probabilities; expected one of "
+                                "ratio, budget, density");
+  }
 }
 
 // Thresholds differ between heads and select_blocks() takes one: it gets 1 for a chosen block, 0 for another, and this.
@@ -43,7 +67,9 @@ at::Tensor quantile_threshold(const at::Tensor& scores, const BlockGrid& grid,
   const at::Tensor visible = at::masked_select(ranked, grid.visible_mask(scores.device()));
   const auto dropped =
       static_cast<std::int64_t>(std::floor((1 - density) * static_cast<double>(visible.numel())));
-  if (dropped == 0) return at::full({}, -1.0f, scores.options());
+  if (dropped == 0) {
+    return at::full({}, -std::numeric_limits<float>::infinity(), scores.options());
+  }
   return std::get<0>(visible.kthvalue(dropped));
 }
 
@@ -57,20 +83,17 @@ std::int64_t dense_rows_here(std::int64_t dense_rows, const BlockGrid& grid,
 
 }  // namespace
 
+bool scores_whole_heads(PolicySource source) {
+  return source == PolicySource::kMinference || source == PolicySource::kFlexprefill;
+}
+
 BlockSelector::BlockSelector(const SelectionPolicy& policy, const CalibrationTable* calibration)
     : policy_(policy), calibration_(calibration) {
   if (policy_.rule == PolicyRule::kNone) {
     throw std::invalid_argument("policy '" + policy_.to_string() + "': has no rule to select by");
   }
   const bool is_density = policy_.rule == PolicyRule::kDensity;
-  if (needs_probabilities() && !has_probabilities(policy_.source)) {
-    if (!is_density) {
-      throw std::invalid_argument("policy '" + policy_.to_string() +
-                                  "': " + std::string(policy_source_name(policy_.source)) +
-                                  " has an order of blocks and no probabilities; expected one of "
-                                  "ratio, budget, density");
-    }
-  }
+  check_rule(policy_);
   if (policy_.source == PolicySource::kGate && is_density && policy_.value < 1 &&
       (calibration_ == nullptr || calibration_->empty())) {
     throw std::invalid_argument("policy '" + policy_.to_string() +
@@ -84,7 +107,7 @@ BlockSelector::BlockSelector(const SelectionPolicy& policy, const CalibrationTab
     policy_.local = std::max<std::int64_t>(policy_.local, 1);
   }
   // An order gives a density by the number of blocks a row.
-  if (is_density && !has_probabilities(policy_.source)) policy_.rule = PolicyRule::kRatio;
+  if (is_density && is_only_an_order(policy_.source)) policy_.rule = PolicyRule::kRatio;
 }
 
 bool BlockSelector::needs_probabilities() const {
@@ -134,9 +157,44 @@ BlockSelector::Rule BlockSelector::gate_rule(const BlockGrid& grid, std::int64_t
   return {rule.to_string(), thresholds_[calibration_->layers > 0 ? layer : 0]};
 }
 
+std::int64_t BlockSelector::blocks_of_head(const SelectionPolicy& rule,
+                                           const BlockGrid& grid) const {
+  if (rule.rule == PolicyRule::kDensity) {
+    return std::llround(rule.value * static_cast<double>(grid.visible()));
+  }
+  const std::int64_t of_row = blocks_of_budget(rule.budget, grid.block_size);
+  std::int64_t blocks = 0;
+  for (std::int64_t row = 0; row < grid.q_blocks(); ++row) {
+    blocks += std::min(of_row, grid.visible_in_row(row));
+  }
+  return blocks;
+}
+
+at::Tensor BlockSelector::with_kept(const at::Tensor& mask, const BlockGrid& grid,
+                                    std::int64_t prompt_length) const {
+  at::Tensor kept = mask | grid.ends_mask(std::max<std::int64_t>(policy_.sink, 1),
+                                          std::max<std::int64_t>(policy_.local, 1), mask.device());
+  const std::int64_t dense = dense_rows_here(policy_.dense_rows, grid, prompt_length);
+  if (dense > 0) {
+    const std::int64_t first = grid.q_blocks() - dense;
+    kept.narrow(2, first, dense)
+        .copy_(grid.visible_mask(mask.device())
+                   .narrow(0, first, dense)
+                   .expand_as(kept.narrow(2, first, dense)));
+  }
+  return kept;
+}
+
 at::Tensor BlockSelector::select(const at::Tensor& scores, const BlockGrid& grid,
                                  std::int64_t prompt_length, std::int64_t layer) const {
   SelectionPolicy rule = rule_of(grid, prompt_length);
+  if (scores_whole_heads(policy_.source)) {
+    const at::Tensor visible = grid.visible_mask(scores.device());
+    const at::Tensor ranked =
+        scores[0].masked_fill(visible.logical_not(), -std::numeric_limits<float>::infinity());
+    const at::Tensor mask = highest_of_heads(ranked, blocks_of_head(rule, grid)) & visible;
+    return with_kept(mask.unsqueeze(0), grid, prompt_length);
+  }
   at::Tensor ranked = scores;
   if (rule.rule == PolicyRule::kDensity) {
     const at::Tensor threshold =

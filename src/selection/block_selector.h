@@ -12,6 +12,10 @@
 
 namespace seer {
 
+// Whether a source scores the blocks of a whole head, seen from the prompt's last queries, so that it needs the prompt in
+// one call.
+bool scores_whole_heads(PolicySource source);
+
 // The policy's rule for the layers of a model. select_blocks knows one call; this knows the prompt that calls are part
 // of: ratios and the last rows are those of the whole prompt, and a calibrated density becomes its threshold.
 class BlockSelector {
@@ -36,13 +40,20 @@ class BlockSelector {
   bool has_gate_rule() const;
 
   // scores float32 [1, heads, q_blocks, kv_blocks]; `prompt_length` tokens are the whole prompt. Returns bool of the same
-  // shape. Throws std::invalid_argument where the calibration does not cover the length.
+  // shape. Of sources that score whole heads each head keeps as many blocks as the rule would keep in its rows together.
+  // Throws std::invalid_argument where the calibration does not cover the length.
   at::Tensor select(const at::Tensor& scores, const BlockGrid& grid, std::int64_t prompt_length,
                     std::int64_t layer) const;
+  // A mask of whole heads, bool [1, heads, q_blocks, kv_blocks], with what sink, local and dense_rows keep besides; the first
+  // and the last visible block of each row are always kept.
+  at::Tensor with_kept(const at::Tensor& mask, const BlockGrid& grid,
+                       std::int64_t prompt_length) const;
 
  private:
   // The policy for select_blocks(), of this call; kDensity is left as it is.
   SelectionPolicy rule_of(const BlockGrid& grid, std::int64_t prompt_length) const;
+  // How many blocks a head keeps, where heads are chosen as a whole.
+  std::int64_t blocks_of_head(const SelectionPolicy& rule, const BlockGrid& grid) const;
 
   SelectionPolicy policy_;
   const CalibrationTable* calibration_;

@@ -68,10 +68,28 @@ class OfModel : public testing::TestWithParam<const char*> {};
 TEST_P(OfModel, AllBlocksAreDenseAttention) {
   const Fixture f(GetParam());
   const at::Tensor dense = f.hidden(nullptr, kLength);
-  for (const char* policy :
-       {"dense", "gate:ratio=1", "gate:mass=1", "gate:density=1", "gate:threshold=0,sink=1,local=1",
-        "oracle:ratio=1", "meanpool:density=1", "streaming:ratio=1", "random:ratio=1",
-        "gate:ratio=0.1,start_layer=2", "gate:ratio=0.1,dense_rows=25"}) {
+  for (const char* policy : {"dense",
+                             "gate:ratio=1",
+                             "gate:mass=1",
+                             "gate:density=1",
+                             "gate:threshold=0,sink=1,local=1",
+                             "oracle:ratio=1",
+                             "meanpool:density=1",
+                             "streaming:ratio=1",
+                             "random:ratio=1",
+                             "gate:ratio=0.1,start_layer=2",
+                             "gate:ratio=0.1,dense_rows=25",
+                             "quest:ratio=1",
+                             "quest:density=1",
+                             "xattention:ratio=1",
+                             "xattention:density=1,stride=4",
+                             "xattention:threshold=0,sink=1,local=1",
+                             "minference:ratio=1",
+                             "minference:density=1,last=9",
+                             "minference:ratio=0.1,dense_rows=25",
+                             "flexprefill:ratio=1",
+                             "flexprefill:density=1,tau=0.5",
+                             "flexprefill:mass=0.1,min_budget=512"}) {
     SparseAttention attention = f.sparse(policy);
     EXPECT_LT(furthest(f.hidden(&attention, kLength), dense), 2e-5) << policy;
     EXPECT_DOUBLE_EQ(attention.total_count().density(), 1.0) << policy;
@@ -81,9 +99,11 @@ TEST_P(OfModel, AllBlocksAreDenseAttention) {
 
 TEST_P(OfModel, ChunksOfWholeBlocksChooseAsAtOnce) {
   const Fixture f(GetParam());
-  for (const char* policy : {"gate:ratio=0.2", "gate:mass=0.7,local=1", "meanpool:ratio=0.2",
-                             "meanpool:threshold=0.06,sink=1,local=1", "oracle:ratio=0.3",
-                             "streaming:ratio=0.2", "random:ratio=0.2,dense_rows=3"}) {
+  for (const char* policy :
+       {"gate:ratio=0.2", "gate:mass=0.7,local=1", "meanpool:ratio=0.2",
+        "meanpool:threshold=0.06,sink=1,local=1", "oracle:ratio=0.3", "streaming:ratio=0.2",
+        "random:ratio=0.2,dense_rows=3", "quest:ratio=0.2", "quest:budget=64,sink=1",
+        "xattention:ratio=0.2", "xattention:mass=0.7,stride=4"}) {
     SparseAttention once = f.sparse(policy);
     const at::Tensor expected = f.hidden(&once, kLength);
     for (const std::int64_t chunk : {16, 112}) {
@@ -104,6 +124,26 @@ TEST_P(OfModel, ChunksOfAnyLengthSeeEveryToken) {
     EXPECT_LT(furthest(f.hidden(&attention, chunk), dense), 2e-5) << chunk;
     SparseAttention half = f.sparse("gate:ratio=0.5");
     EXPECT_TRUE(f.hidden(&half, chunk).isfinite().all().item<bool>());
+  }
+}
+
+TEST_P(OfModel, DensityIsWhatWasAsked) {
+  const Fixture f(GetParam());
+  for (const char* source : {"quest", "xattention", "minference", "flexprefill", "oracle"}) {
+    for (const double density : {0.2, 0.5}) {
+      const std::string policy =
+          std::string(source) + (density < 0.3 ? ":density=0.2" : ":density=0.5");
+      SparseAttention attention = f.sparse(policy);
+      f.hidden(&attention, kLength);
+      EXPECT_NEAR(attention.total_count().density(), density, 0.005) << policy;
+    }
+  }
+  // As many as a rule by rows keeps.
+  for (const char* policy : {"minference:ratio=0.5", "flexprefill:ratio=0.5"}) {
+    SparseAttention attention = f.sparse(policy), by_rows = f.sparse("random:ratio=0.5");
+    f.hidden(&attention, kLength);
+    f.hidden(&by_rows, kLength);
+    EXPECT_EQ(attention.total_count().kept, by_rows.total_count().kept) << policy;
   }
 }
 
@@ -187,6 +227,63 @@ TEST(SparseAttention, ScoresTakeItToo) {
   EXPECT_GT(std::abs(*score_tokens(f.model, tokens, options).nll_mean - dense), 1e-6);
 }
 
+TEST(SparseAttention, MethodsOfTheLastQueriesTakeThePromptAtOnce) {
+  constexpr std::int64_t kLong = kDefaultPrefillChunk + 100;
+  ModelConfig config = read_model_config(Fixture::folder("qwen3"));
+  config.max_positions = 2 * kLong;
+  const Model model(config, Checkpoint::open(Fixture::folder("qwen3")), {});
+  at::manual_seed(3);
+  const at::Tensor drawn = at::randint(config.vocab_size, {kLong}, at::kLong);
+  const auto* data = drawn.const_data_ptr<std::int64_t>();
+  const std::vector<TokenId> tokens(data, data + kLong);
+
+  for (const char* policy : {"minference:ratio=0.1", "flexprefill:mass=0.5,min_budget=64"}) {
+    std::vector<std::int64_t> lengths;
+    SparseAttention attention(
+        config, policy, nullptr,
+        {.min_context = 0, .on_mask = [&](const AttentionCall& call, const at::Tensor& mask) {
+           lengths.push_back(call.q_len());
+           EXPECT_EQ(mask.size(1), config.num_q_heads);
+         }});
+    EXPECT_TRUE(attention.wants_whole_prompt());
+    ScoreOptions options;
+    options.attention = &attention;
+    const SequenceScore score = score_tokens(model, tokens, options);
+    EXPECT_TRUE(std::isfinite(*score.nll_mean));
+    EXPECT_EQ(lengths, std::vector<std::int64_t>(config.num_layers, kLong));
+
+    options.prefill_chunk = kLong;
+    EXPECT_DOUBLE_EQ(*score_tokens(model, tokens, options).nll_mean, *score.nll_mean);
+    options.prefill_chunk = kLong - 1;
+    EXPECT_THROW(score_tokens(model, tokens, options), std::invalid_argument);
+
+    lengths.clear();
+    Generator generator(model, nullptr, &attention);
+    GenerateOptions generate;
+    generate.max_new_tokens = 3;
+    EXPECT_EQ(generator.run(tokens, generate, {}).tokens.size(), 3u);
+    EXPECT_EQ(lengths, std::vector<std::int64_t>(config.num_layers, kLong));
+    generate.prefill_chunk = 64;
+    try {
+      Generator(model, nullptr, &attention).run(tokens, generate, {});
+      ADD_FAILURE() << policy << " was computed in chunks";
+    } catch (const std::invalid_argument& error) {
+      EXPECT_NE(std::string(error.what()).find("prefill chunk 64"), std::string::npos);
+    }
+
+    // Who calls the model itself is told too.
+    KvCache cache(config, 1, kLong, at::kFloat);
+    attention.begin(0, kLong);
+    try {
+      model.forward(drawn.unsqueeze(0).narrow(1, 0, 128), cache, &attention);
+      ADD_FAILURE() << policy << " was computed in chunks";
+    } catch (const std::invalid_argument& error) {
+      EXPECT_NE(std::string(error.what()).find("tokens 0 to 128 of"), std::string::npos);
+    }
+  }
+  EXPECT_FALSE(SparseAttention(config, "quest:ratio=0.1", nullptr).wants_whole_prompt());
+}
+
 TEST(SparseAttention, RefusesWhatIsMissing) {
   const Fixture f("llama31");
   const auto message = [&](const char* policy, const GateSet* gates) -> std::string {
@@ -203,6 +300,14 @@ TEST(SparseAttention, RefusesWhatIsMissing) {
             std::string::npos);
   EXPECT_NE(message("gates:ratio=0.1", &f.gates).find("gates"), std::string::npos);
   EXPECT_NE(message("gate:ratio=0", &f.gates).find("ratio"), std::string::npos);
+  EXPECT_EQ(message("xattention:mass=0.9,stride=32", nullptr),
+            "policy 'xattention:mass=0.9,stride=32': stride=32: expected a divisor of the block "
+            "size, 16");
+  EXPECT_NE(message("quest:mass=0.9", nullptr).find("no probabilities"), std::string::npos);
+  EXPECT_NE(message("minference:threshold=0.1", nullptr).find("no probabilities"),
+            std::string::npos);
+  EXPECT_NE(message("flexprefill:threshold=0.1", nullptr).find("one of mass, ratio"),
+            std::string::npos);
 }
 
 }  // namespace

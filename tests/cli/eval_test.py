@@ -62,10 +62,10 @@ class Eval(ModelVerbTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         header, *rows = done.stdout.splitlines()
         self.assertEqual(len(rows), 3)
-        for word in "perplexity", "density", "seconds", "speed":
+        for word in "metric", "score", "density", "seconds", "speed", "memory":
             self.assertIn(word, header)
         # As a decoder written out in PyTorch says, in float32.
-        perplexity = float(rows[0].split()[4])
+        perplexity = float(rows[0].split()[5])
         self.assertAlmostEqual(perplexity, 87.733, delta=0.01)
         self.assertIn("6 of 6 samples", done.stderr)
 
@@ -145,6 +145,49 @@ class Eval(ModelVerbTest):
         self.assertEqual(len(line["layer_recall"]), 10)
         self.assertNotIn("nll", line)
 
+    def test_needle_grid(self):
+        done = self.eval("niah-grid", "--context", "256", "--depths", "3", "--repeats", "2", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([line["depth"] for line in lines], [0, 0.5, 1] * 2)
+        self.assertEqual(lines[0]["configuration"]["depths"], 3)
+
+    def nll_of(self, ids):
+        done = run("score", "--model", str(BOOKS), "--json", "--tokens",
+                   self.write(json.dumps([0, *ids]), "window.json"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return json.loads(done.stdout)["nll_mean"]
+
+    def test_perplexity_of_documents_and_sliding_windows(self):
+        done = self.eval("ppl-documents", "--context", "128", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        document = json.loads(done.stdout)
+        # The text is one document.
+        self.assertAlmostEqual(document["nll"], self.nll_of(REFERENCE["input_ids"][:127]), delta=1e-5)
+        done = self.eval("ppl-sliding", "--context", "128", "--stride", "64", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual(len(lines), 5)  # the last begins at token 256
+        # What counts are the last 64 of 127 predictions: those of the window, without those of its first 63 tokens.
+        window = REFERENCE["input_ids"][64:64 + 127]
+        expected = (127 * self.nll_of(window) - 63 * self.nll_of(window[:63])) / 64
+        self.assertAlmostEqual(lines[1]["nll"], expected, delta=1e-4)
+
+    def test_ruler(self):
+        done = self.eval("ruler", "--tasks", "niah_single_1,vt", "--context", "600", "--samples", "2", "--json",
+                         "--policy", "dense;streaming:ratio=0.3")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([(line["task"], line["sample"], line["policy"]) for line in lines],
+                         [(task, sample, policy) for task in ("ruler/niah_single_1", "ruler/vt")
+                          for sample in (0, 1) for policy in ("dense", "streaming:ratio=0.3")])
+        for line in lines:
+            self.assertEqual(line["metric"], "string_match_all")
+            found = sum(word.lower() in line["prediction"].lower() for word in line["references"])
+            self.assertAlmostEqual(line["score"], found / len(line["references"]), delta=1e-9)
+            self.assertLessEqual(line["prompt_tokens"] + line["generated_tokens"], 600)
+            self.assertGreater(line["peak_memory"], 1 << 20)
+
     def test_refusals(self):
         short = ["--context", "64"]
         self.expect_eval_refused(2, [], "385 tokens are fewer than the 8193", "smaller context")
@@ -163,7 +206,7 @@ class Eval(ModelVerbTest):
         self.expect_eval_refused(2, ["--context", "64"], "alone take more", task="niah")
         done = run("eval", "pple")
         self.assertEqual(done.returncode, 2)
-        self.assertIn("expected one of: ppl, niah, recall", done.stderr)
+        self.assertIn("expected one of: ppl, ppl-documents, ppl-sliding, niah", done.stderr)
 
     def test_plot(self):
         done = self.eval("ppl", "--context", "128", "--windows", "2", "--out", self.out, *POLICIES)

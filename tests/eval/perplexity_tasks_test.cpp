@@ -66,7 +66,7 @@ TEST(WindowPerplexity, SameWindowsAsEver) {
   const auto task = make_window_perplexity(text, kBos, 3);
   EXPECT_EQ(task->name(), "ppl");
   EXPECT_EQ(task->metric(), "perplexity");
-  EXPECT_EQ(task->settings(), R"({"windows":3})");
+  EXPECT_EQ(task->settings(), "{" + text_settings(*text) + R"(,"windows":3})");
   ASSERT_EQ(task->samples(8), 3);
   for (std::int64_t i = 0; i < 3; ++i) {
     const EvalPrompt prompt = task->prompt(8, i);
@@ -91,7 +91,8 @@ TEST(DocumentPerplexity, BeginningOfEachLongDocument) {
   DocumentPerplexityOptions options;
   options.min_tokens = 9;
   const auto task = make_document_perplexity(documents(), kBos, options);
-  EXPECT_EQ(task->settings(), R"({"min_tokens":9,"documents":0,"truncate":true})");
+  EXPECT_EQ(task->settings(), "{" + text_settings(*documents()) +
+                                  R"(,"min_tokens":9,"documents":0,"truncate":true})");
   // The first document would fill the window, but is shorter than the minimum.
   ASSERT_EQ(task->samples(4), 2);
   EXPECT_EQ(task->prompt(4, 0).tokens, (std::vector<TokenId>{kBos, 201, 202, 203}));
@@ -125,7 +126,7 @@ TEST(SlidingPerplexity, EachTokenCountsOnceBehindEnoughContext) {
   SlidingPerplexityOptions options;
   options.stride = 2;
   const auto task = make_sliding_perplexity(documents(), kBos, options);
-  EXPECT_EQ(task->settings(), R"({"stride":2,"windows":0})");
+  EXPECT_EQ(task->settings(), "{" + text_settings(*documents()) + R"(,"stride":2,"windows":0})");
   // Windows of 6 tokens: none in the first document, floor((12 - 6) / 2) + 1 = 4 and floor((9 - 6) / 2) + 1 = 2.
   ASSERT_EQ(task->samples(7), 6);
   EXPECT_EQ(task->prompt(7, 0).tokens, (std::vector<TokenId>{kBos, 201, 202, 203, 204, 205, 206}));

@@ -7,9 +7,11 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "eval/block_map_picture.h"
+#include "eval/figure.h"
 #include "sample_files.h"
 #include "support/model_files.h"
 
@@ -52,6 +54,112 @@ TEST(Report, IsOneFileThatLoadsNothing) {
   EXPECT_EQ(test::read_bytes(folder.path() / "report.html"), html);
   EXPECT_NE(test::runtime_error_of([&] { write_report(input, folder.path() / "no" / "r.html"); }),
             "");
+}
+
+// One sample each of perplexity and retrieval.
+void add_policy(ReportInput& input, const std::string& policy, double nll, double recall,
+                bool retrieved) {
+  const double density = policy == "dense" ? 1 : 0.1;
+  EvalSample text = made_up_sample(policy, 64, 0, density, 1);
+  text.nll = nll;
+  text.recall = recall;
+  EvalSample document = test::made_up_retrieval(policy, 64, 0, retrieved);
+  document.recall.reset();
+  document.depth = 0.5;
+  input.samples.push_back(text);
+  input.samples.push_back(document);
+}
+
+TEST(Report, OrderOfMethodsIsExplained) {
+  ReportInput input;
+  add_policy(input, "dense", 4.0, 1, true);
+  add_policy(input, "streaming:ratio=0.1", 4.02, 0.86, false);
+  add_policy(input, "oracle:ratio=0.1", 4.01, 0.85, true);
+  std::string html = html_report(input);
+  const std::size_t section = html.find("Order of the methods");
+  ASSERT_NE(section, std::string::npos);
+  // Best retrieval first.
+  EXPECT_LT(html.find("oracle:ratio=0.1", section), html.find("streaming:ratio=0.1", section));
+  EXPECT_NE(html.find("perplexity differs by 1.0 % and retrieval by 100 points"),
+            std::string::npos);
+  EXPECT_NE(html.find("streaming:ratio=0.1 keeps more of the attention (0.8600) than "
+                      "oracle:ratio=0.1 (0.8500) and retrieves 0 % against 100 %"),
+            std::string::npos);
+  EXPECT_NE(html.find("No policy was measured for retrieval both with and without dense last rows"),
+            std::string::npos);
+
+  add_policy(input, "streaming:ratio=0.1,dense_rows=2", 4.02, 0.87, true);
+  html = html_report(input);
+  EXPECT_NE(
+      html.find("<td class=\"text\">streaming:ratio=0.1</td><td>2</td><td>0</td><td>100</td>"),
+      std::string::npos);
+  EXPECT_NE(html.find("Depth and length"), std::string::npos);
+  EXPECT_NE(html.find("Density, %, of layers and heads"), std::string::npos);
+  // A policy far from the density is not in the order.
+  add_policy(input, "meanpool:ratio=0.5", 4, 0.99, true);
+  input.samples[input.samples.size() - 1].density = 0.5;
+  input.samples[input.samples.size() - 2].density = 0.5;
+  html = html_report(input);
+  const std::size_t order = html.find("Order of the methods");
+  EXPECT_GT(html.find("meanpool:ratio=0.5", order), html.find("Depth and length"));
+}
+
+TEST(Figures, AreFilesWithTheirValues) {
+  ReportInput input;
+  add_policy(input, "dense", 4.0, 1, true);
+  add_policy(input, "streaming:ratio=0.1", 4.02, 0.86, false);
+  input.maps = {made_up_maps(5)};
+  const test::TemporaryFolder folder;
+  const std::filesystem::path out = folder.path() / "new" / "figures";
+  const std::vector<std::string> files = write_figures(input, out, /*png=*/false);
+  for (const std::string& file : files) EXPECT_TRUE(std::filesystem::exists(out / file)) << file;
+  const auto has = [&](const char* file) {
+    return std::find(files.begin(), files.end(), file) != files.end();
+  };
+  for (const char* const file :
+       {"perplexity-64-tokens.svg", "retrieval-64-tokens.csv", "summary.csv",
+        "block-map-layer-0-head-0-true.png", "block-map-layer-0-head-0-missed.png",
+        "niah-dense.svg", "niah-streaming-ratio-0-1.csv"}) {
+    EXPECT_TRUE(has(file)) << file;
+  }
+  EXPECT_EQ(
+      test::read_bytes(out / "retrieval-64-tokens.csv"),
+      "series,density: share of the visible blocks that are computed,documents with the right "
+      "answer\ndense,,1\nstreaming by ratio,0.1,0\n");
+  EXPECT_TRUE(test::read_bytes(out / "block-map-layer-0-head-0-true.png").starts_with("\x89PNG"));
+  const std::string svg = test::read_bytes(out / "perplexity-64-tokens.svg");
+  EXPECT_TRUE(svg.starts_with("<svg xmlns=\"http://www.w3.org/2000/svg\""));
+  folder.write("file", "");
+  EXPECT_NE(test::runtime_error_of([&] {
+              write_figures(input, folder.path() / "file", false);
+            }).find("file: cannot be made"),
+            std::string::npos);
+}
+
+TEST(HeatMap, CellsHaveNumbersAndEverDarkerColours) {
+  HeatMap map{.title = "A & B",
+              .row_label = "depth",
+              .column_label = "length",
+              .rows = {"0", "50"},
+              .columns = {"64"},
+              .values = {{0.25}, {std::nullopt}}};
+  const std::string svg = heat_map_svg(map);
+  EXPECT_NE(svg.find("A &amp; B"), std::string::npos);
+  EXPECT_NE(svg.find(">25</text>"), std::string::npos);
+  EXPECT_EQ(heat_map_figure(map).csv, "depth,length,value\n0,64,0.25\n50,64,\n");
+  EXPECT_EQ(heat_map_figure(map).name, "a-b");
+  map.values = {{std::nullopt}, {std::nullopt}};
+  EXPECT_EQ(heat_map_svg(map), "");
+  double before = 1e9;
+  for (int i = 0; i <= 20; ++i) {
+    const std::string colour = share_colour(i / 20.0);
+    const auto channel = [&](std::size_t at) {
+      return static_cast<double>(std::stoi(colour.substr(at, 2), nullptr, 16));
+    };
+    const double light = 0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5);
+    EXPECT_LT(light, before) << colour;
+    before = light;
+  }
 }
 
 TEST(Report, LeavesOutWhatThereIsNot) {

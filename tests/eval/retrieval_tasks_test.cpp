@@ -9,6 +9,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "eval/text_windows.h"
+
 namespace seer {
 namespace {
 
@@ -60,7 +62,7 @@ TEST(NeedleTask, SameDocumentsAsEver) {
   const auto task = make_needle_task(text, tokenizer(), kBos, options);
   EXPECT_EQ(task->name(), "niah");
   EXPECT_EQ(task->metric(), "retrieval");
-  EXPECT_EQ(task->settings(), R"({"needles":3})");
+  EXPECT_EQ(task->settings(), R"({"seed":9,)" + text_settings(*text) + R"(,"needles":3})");
   ASSERT_EQ(task->samples(500), 4);
   for (std::int64_t i = 0; i < 4; ++i) {
     RetrievalOptions retrieval;
@@ -97,13 +99,31 @@ TEST(NeedleTask, Refusals) {
                std::invalid_argument);
 }
 
+TEST(NeedleTask, WordsOfTheText) {
+  NeedleTaskOptions options;
+  options.samples = 1;
+  const auto text = repeated_text();
+  const auto invented = make_needle_task(text, tokenizer(), kBos, options);
+  options.words = WordSet::kText;
+  const auto known = make_needle_task(text, tokenizer(), kBos, options);
+  EXPECT_EQ(known->settings(),
+            R"({"seed":0,)" + text_settings(*text) + R"(,"words":"text","needles":4})");
+  RetrievalOptions retrieval;
+  retrieval.length = 500;
+  retrieval.words = WordSet::kText;
+  EXPECT_EQ(known->prompt(500, 0).tokens,
+            retrieval_document(*text, tokenizer(), kBos, retrieval, 0).tokens);
+  EXPECT_NE(known->prompt(500, 0).tokens, invented->prompt(500, 0).tokens);
+}
+
 TEST(NeedleGrid, PlacesTheNeedleThatIsAskedFor) {
   NeedleGridOptions options;
   options.depths = 5;
   options.repeats = 2;
   const auto task = make_needle_grid(repeated_text(), tokenizer(), kBos, options);
   EXPECT_EQ(task->name(), "niah-grid");
-  EXPECT_EQ(task->settings(), R"({"needles":4,"depths":5})");
+  EXPECT_EQ(task->settings(),
+            R"({"seed":0,)" + text_settings(*repeated_text()) + R"(,"needles":4,"depths":5})");
   ASSERT_EQ(task->samples(1000), 10);
   std::set<std::string> needles;
   for (std::int64_t repeat = 0; repeat < 2; ++repeat) {

@@ -22,13 +22,32 @@ std::string error_of(std::string_view text) {
 }
 
 TEST(SelectionPolicy, CanonicalTextIsPrintedBackTheSame) {
-  for (const char* text :
-       {"dense", "gate:ratio=0.1", "gate:density=0.1", "gate:threshold=5e-4", "gate:mass=0.95",
-        "gate:budget=4096", "oracle:ratio=0.1", "streaming:ratio=0.1", "meanpool:ratio=0.1",
-        "random:ratio=0.1", "gate:ratio=1", "gate:threshold=0", "gate:threshold=1e-10",
-        "gate:threshold=2.5e-100", "gate:mass=0.30000000000000004",
-        "gate:ratio=0.1,sink=1,local=2,dense_rows=3,start_layer=4", "gate:budget=1,local=8",
-        "gate:budget=9223372036854775807,sink=9223372036854775807"}) {
+  for (const char* text : {"dense",
+                           "gate:ratio=0.1",
+                           "gate:density=0.1",
+                           "gate:threshold=5e-4",
+                           "gate:mass=0.95",
+                           "gate:budget=4096",
+                           "oracle:ratio=0.1",
+                           "streaming:ratio=0.1",
+                           "meanpool:ratio=0.1",
+                           "random:ratio=0.1",
+                           "gate:ratio=1",
+                           "gate:threshold=0",
+                           "gate:threshold=1e-10",
+                           "gate:threshold=2.5e-100",
+                           "gate:mass=0.30000000000000004",
+                           "gate:ratio=0.1,sink=1,local=2,dense_rows=3,start_layer=4",
+                           "gate:budget=1,local=8",
+                           "gate:budget=9223372036854775807,sink=9223372036854775807",
+                           "quest:ratio=0.1",
+                           "xattention:mass=0.9",
+                           "xattention:threshold=0.01,sink=1,stride=8",
+                           "minference:budget=512",
+                           "minference:ratio=0.1,local=1,last=16",
+                           "flexprefill:mass=0.9",
+                           "flexprefill:density=0.1,tau=0.25",
+                           "flexprefill:mass=0.9,tau=0,min_budget=0"}) {
     EXPECT_EQ(SelectionPolicy::parse(text).to_string(), text);
   }
 }
@@ -41,6 +60,10 @@ TEST(SelectionPolicy, OtherSpellingsArePrintedCanonically) {
       {"gate:threshold=0.0005", "gate:threshold=5e-4"},
       {"gate:threshold=5E-04", "gate:threshold=5e-4"},
       {"gate:budget=064", "gate:budget=64"},
+      {"xattention:stride=16,mass=0.9", "xattention:mass=0.9"},
+      {"xattention:stride=8,mass=0.9,sink=1", "xattention:mass=0.9,sink=1,stride=8"},
+      {"minference:last=64,ratio=0.1", "minference:ratio=0.1"},
+      {"flexprefill:min_budget=1024,tau=0.10,mass=0.9", "flexprefill:mass=0.9"},
   };
   for (const auto& [text, canonical] : spellings) {
     EXPECT_EQ(SelectionPolicy::parse(text).to_string(), canonical);
@@ -59,6 +82,14 @@ TEST(SelectionPolicy, FieldsAreFilled) {
   EXPECT_EQ(policy.dense_rows, 3);
   EXPECT_EQ(policy.start_layer, 4);
   EXPECT_EQ(SelectionPolicy::parse("gate:budget=4096").budget, 4096);
+  EXPECT_EQ(SelectionPolicy::parse("xattention:mass=0.9").stride, 16);
+  EXPECT_EQ(SelectionPolicy::parse("xattention:mass=0.9,stride=4").stride, 4);
+  EXPECT_EQ(SelectionPolicy::parse("minference:ratio=0.1").last, 64);
+  EXPECT_EQ(SelectionPolicy::parse("minference:ratio=0.1,last=7").last, 7);
+  const auto flexprefill = SelectionPolicy::parse("flexprefill:mass=0.9,tau=0.2,min_budget=512");
+  EXPECT_EQ(flexprefill.source, PolicySource::kFlexprefill);
+  EXPECT_EQ(flexprefill.tau, 0.2);
+  EXPECT_EQ(flexprefill.min_budget, 512);
 }
 
 TEST(SelectionPolicy, ErrorsNameThePolicyTheKeyTheValueAndWhatIsAccepted) {
@@ -94,9 +125,34 @@ TEST(SelectionPolicy, ErrorsNameThePolicyTheKeyTheValueAndWhatIsAccepted) {
             "budget, sink, local, dense_rows, start_layer)");
   EXPECT_EQ(error_of("sparse:ratio=0.1"),
             "policy 'sparse:ratio=0.1': unknown source 'sparse' (expected dense, gate, oracle, "
-            "streaming, meanpool, random)");
+            "streaming, meanpool, random, quest, xattention, minference, flexprefill)");
   EXPECT_EQ(error_of("dense:ratio=0.1"),
             "policy 'dense:ratio=0.1': dense takes no keys (expected 'dense')");
+}
+
+TEST(SelectionPolicy, KeysOfOneSourceAreRefusedElsewhere) {
+  EXPECT_EQ(error_of("gate:ratio=0.1,stride=8"),
+            "policy 'gate:ratio=0.1,stride=8': stride=8 is a key of xattention and not of gate "
+            "(expected ratio, density, threshold, mass, budget, sink, local, dense_rows, "
+            "start_layer)");
+  EXPECT_EQ(error_of("xattention:ratio=0.1,tau=0.1"),
+            "policy 'xattention:ratio=0.1,tau=0.1': tau=0.1 is a key of flexprefill and not of "
+            "xattention (expected ratio, density, threshold, mass, budget, sink, local, "
+            "dense_rows, start_layer, stride)");
+  EXPECT_EQ(error_of("xattention:mass=0.9,stride=0"),
+            "policy 'xattention:mass=0.9,stride=0': stride=0 is out of range (expected an integer "
+            ">= 1)");
+  EXPECT_EQ(error_of("flexprefill:mass=0.9,tau=1.5"),
+            "policy 'flexprefill:mass=0.9,tau=1.5': tau=1.5 is out of range (expected 0 <= tau <= "
+            "1)");
+  EXPECT_EQ(error_of("minference:ratio=0.1,last=8,last=8"),
+            "policy 'minference:ratio=0.1,last=8,last=8': last=8 is given twice");
+  EXPECT_EQ(error_of("flexprefill:min_budget=512,ratio=0.1"),
+            "policy 'flexprefill:min_budget=512,ratio=0.1': min_budget=512 goes with mass and not "
+            "with ratio, which says itself how much is kept (leave it out)");
+  EXPECT_EQ(error_of("flexprefill:mass=0.9,gamma=1"),
+            "policy 'flexprefill:mass=0.9,gamma=1': unknown key 'gamma' (expected ratio, density, "
+            "threshold, mass, budget, sink, local, dense_rows, start_layer, tau, min_budget)");
 }
 
 TEST(SelectionPolicy, Refuses) {
@@ -147,7 +203,20 @@ TEST(SelectionPolicy, Refuses) {
                            "gate:ratio=0.1,dense_rows=true",
                            "gate:ratio=0.1,start_layer=1,start_layer=2",
                            "gate:ratio=0.1,sink=0,sink=0",
-                           "gate::ratio=0.1"}) {
+                           "gate::ratio=0.1",
+                           "quest:ratio=0.1,stride=16",
+                           "xattention:mass=0.9,stride=-16",
+                           "xattention:mass=0.9,stride=1.5",
+                           "xattention:stride=16",
+                           "minference:ratio=0.1,last=0",
+                           "minference:ratio=0.1,min_budget=1",
+                           "flexprefill:mass=0.9,tau=-0.1",
+                           "flexprefill:mass=0.9,tau=-0",
+                           "flexprefill:mass=0.9,tau=nan",
+                           "flexprefill:mass=0.9,tau=inf",
+                           "flexprefill:mass=0.9,tau=",
+                           "flexprefill:mass=0.9,min_budget=-1",
+                           "flexprefill:mass=0.9,min_budget=1,min_budget=1"}) {
     EXPECT_THROW(SelectionPolicy::parse(text), std::invalid_argument) << "'" << text << "'";
   }
   EXPECT_THROW(SelectionPolicy::parse(std::string_view("dense\0", 6)), std::invalid_argument);
@@ -168,7 +237,7 @@ TEST(SelectionPolicy, EveryValueSurvivesTheRoundTrip) {
   std::mt19937_64 random(seed);
   for (int round = 0; round < 2000; ++round) {
     SelectionPolicy policy;
-    policy.source = static_cast<PolicySource>(1 + random() % 5);
+    policy.source = static_cast<PolicySource>(1 + random() % 9);
     policy.rule = static_cast<PolicyRule>(1 + random() % 5);
     if (policy.rule == PolicyRule::kBudget) {
       policy.budget = 1 + static_cast<std::int64_t>(random() >> (1 + random() % 62));
@@ -180,6 +249,15 @@ TEST(SelectionPolicy, EveryValueSurvivesTheRoundTrip) {
                        &SelectionPolicy::dense_rows, &SelectionPolicy::start_layer}) {
       if (random() % 2 != 0)
         policy.*count = static_cast<std::int64_t>(random() >> (1 + random() % 62));
+    }
+    if (policy.source == PolicySource::kXattention) {
+      policy.stride = 1 + static_cast<std::int64_t>(random() % 128);
+    } else if (policy.source == PolicySource::kMinference) {
+      policy.last = 1 + static_cast<std::int64_t>(random() % 128);
+    } else if (policy.source == PolicySource::kFlexprefill) {
+      policy.tau = std::uniform_real_distribution<>()(random);
+      if (policy.rule == PolicyRule::kMass)
+        policy.min_budget = static_cast<std::int64_t>(random() % 4096);
     }
     EXPECT_EQ(SelectionPolicy::parse(policy.to_string()), policy) << policy.to_string();
   }

@@ -35,10 +35,6 @@ struct FilledPrompt {
 };
 FilledPrompt fill(const PromptForm& form, const Draft& draft);
 
-// The text with each "{name}" of `values` replaced; other braces stay as they are.
-std::string replace_placeholders(std::string_view text,
-                                 const std::map<std::string, std::string, std::less<>>& values);
-
 std::string needle_sentence(const PromptForm& form, const std::string& key,
                             const std::string& value, bool is_uuid);
 

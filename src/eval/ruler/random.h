@@ -7,13 +7,12 @@
 #include <utility>
 #include <vector>
 
+#include "base/fnv1a.h"
+
 namespace seer::ruler {
 
-// FNV-1a, 64 bits.
 inline std::uint64_t hash_of(std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash;
+  return fnv1a(text);
 }
 
 // SplitMix64 (Steele, Lea and Flood, 2014).
