@@ -2,6 +2,7 @@
 
 include(torch)
 include(cuda)
+include(nccl)
 
 # --- Header-only and small libraries from the distribution --------------------------------------
 find_path(SEER_HIGHWAY_INCLUDE hwy/highway.h REQUIRED)

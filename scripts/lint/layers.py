@@ -31,6 +31,8 @@ WITHOUT_LIBTORCH = {"base", "kernels"}
 KERNEL_INTERFACE = {"params.h", "reference.h", "cpu.h", "cuda.h", "plan.h"}
 # Where CUDA's own headers may be included besides .cuh and .cu files.
 CUDA_FOLDERS = ("src/ops/cuda/",)
+# The one file that calls NCCL; builds without its header have without_nccl.cpp in its place.
+NCCL_FILE = "src/parallel/nccl_backend.cpp"
 
 SOURCE = re.compile(r"\.(h|cpp|cuh|cu)(\.in)?$")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.MULTILINE)
@@ -55,8 +57,9 @@ def layer_of_include(include: str) -> str | None:
 def check_include(path: str, layer: str, include: str) -> str | None:
     """What is wrong with this include, or None."""
     device_code = re.search(r"\.(cuh|cu)(\.in)?$", path) is not None
-    if CUDA.match(include) and not (device_code or path.startswith(CUDA_FOLDERS)):
-        return "CUDA's headers belong into .cuh, .cu and ops/cuda files"
+    is_allowed = device_code or path.startswith(CUDA_FOLDERS) or (path == NCCL_FILE and include == "nccl.h")
+    if CUDA.match(include) and not is_allowed:
+        return "CUDA's headers belong into .cuh, .cu and ops/cuda files, nccl.h into parallel/nccl_backend.cpp"
     if include.endswith(".cuh") and not device_code:
         return "only .cuh and .cu files may include a .cuh"
     if LIBTORCH.match(include) and layer in WITHOUT_LIBTORCH:

@@ -60,14 +60,13 @@ std::string device_in_group(const std::string& device, const ProcessGroup& group
 
 void begin_in_group(const ProcessGroup& group, c10::Device device) {
   group.barrier();
+  group.connect_gpus(device);
   watch_for_interrupt();
-  if (group.size() == 1) return;
-  watch_for_termination();
-  if (!group.is_first() || !device.is_cuda()) return;
-  std::fprintf(stderr,
-               "seer: %d processes; between GPUs gradients travel through the host's memory (Gloo; "
-               "NCCL is not used)\n",
-               group.size());
+  if (group.size() > 1) watch_for_termination();
+  const std::string transport = group.between_gpus();
+  if (!group.is_first() || transport.empty()) return;
+  std::fprintf(stderr, "seer: %d process%s; between GPUs gradients travel %s\n", group.size(),
+               group.size() == 1 ? "" : "es", transport.c_str());
 }
 
 int run_in_group(const std::function<int(const ProcessGroup&)>& verb) {

@@ -28,7 +28,8 @@ int stopped(std::int64_t step, const ProcessGroup& group);
 // What a process of a group trains on: of `cuda` each takes the GPU of its number on its machine.
 std::string device_in_group(const std::string& device, const ProcessGroup& group);
 
-// Before the first step: waits until every process is there, and from here on takes note of Ctrl-C.
+// Before the first step: waits until every process is there, connects their GPUs and says how gradients travel between
+// them; from here on takes note of Ctrl-C.
 void begin_in_group(const ProcessGroup& group, c10::Device device);
 
 // Runs a verb in the group that torchrun started, or alone. The others are told of an error.

@@ -14,6 +14,9 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kInterval(500);
+constexpr milliseconds kFirstLook(1000);
+// Of a caller whose wait is no sign of a loss yet: longer, but within the 30 s that torchrun leaves a process to end.
+constexpr milliseconds kWatchPatience(8000);
 constexpr milliseconds kPatience(4000);  // several beats, on a machine with much else to do
 
 std::string beat_key(int rank) {
@@ -58,10 +61,19 @@ void Heartbeat::tell(const std::string& error) {
   store_->set(error_key(rank_), std::vector<std::uint8_t>(error.begin(), error.end()));
 }
 
+Heartbeat::Beats Heartbeat::beats() {
+  Beats counts;
+  for (int rank = 0; rank < size_; ++rank) counts.push_back(store_->add(beat_key(rank), 0));
+  return counts;
+}
+
 std::string Heartbeat::explain_loss() {
-  std::vector<std::int64_t> before;
-  for (int rank = 0; rank < size_; ++rank) before.push_back(store_->add(beat_key(rank), 0));
+  const Beats before = beats();
   std::this_thread::sleep_for(kPatience);
+  return lost_since(before);
+}
+
+std::string Heartbeat::lost_since(const Beats& before) {
   std::string said, silent;
   for (int rank = 0; rank < size_; ++rank) {
     if (rank == rank_) continue;
@@ -76,6 +88,18 @@ std::string Heartbeat::explain_loss() {
     }
   }
   return silent.empty() || said.empty() ? silent + said : silent + "; " + said;
+}
+
+LossWatch::LossWatch(Heartbeat& heartbeat)
+    : heartbeat_(heartbeat), next_(Clock::now() + kFirstLook) {}
+
+std::string LossWatch::look() {
+  if (Clock::now() < next_) return "";
+  const SilentWarnings silent;
+  const std::string lost = before_.empty() ? "" : heartbeat_.lost_since(before_);
+  before_ = heartbeat_.beats();
+  next_ = Clock::now() + kWatchPatience;
+  return lost;
 }
 
 }  // namespace seer

@@ -4,10 +4,13 @@
 #include <c10/util/Exception.h>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace seer {
 
@@ -40,7 +43,13 @@ class Heartbeat {
   std::string explain_loss();
 
  private:
+  friend class LossWatch;
+  using Beats = std::vector<std::int64_t>;  // of each rank
+
   void beat();
+  Beats beats();
+  // Of the others: whose number is as it was a while ago, and who ended with an error.
+  std::string lost_since(const Beats& before);
 
   c10::intrusive_ptr<c10d::Store> store_;
   int rank_, size_;
@@ -48,6 +57,22 @@ class Heartbeat {
   std::condition_variable changed_;
   bool ends_ = false;
   std::thread thread_;
+};
+
+// For a caller who waits for the others and asks again and again: who of them is gone.
+class LossWatch {
+ public:
+  explicit LossWatch(Heartbeat& heartbeat);
+  // In words; empty while nobody is known to be gone. Looks at the store every few seconds, and first when a second has
+  // passed: most waits are shorter. Throws what the store throws.
+  std::string look();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  Heartbeat& heartbeat_;
+  Clock::time_point next_;
+  Heartbeat::Beats before_;
 };
 
 }  // namespace seer

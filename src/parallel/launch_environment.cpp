@@ -40,6 +40,16 @@ int number(const char* name, int least, int most) {
       name, quote(text), least, most));
 }
 
+std::optional<bool> choice(const char* name) {
+  const std::string text = variable(name).value_or("");
+  if (text.empty()) return std::nullopt;
+  if (text == "0" || text == "1") return text == "1";
+  throw std::invalid_argument(
+      fmt::format("the environment variable {} is {}: expected 0 or 1, or nothing to use NCCL "
+                  "where several processes have GPUs",
+                  name, quote(text)));
+}
+
 }  // namespace
 
 std::optional<LaunchEnvironment> read_launch_environment() {
@@ -51,7 +61,8 @@ std::optional<LaunchEnvironment> read_launch_environment() {
   environment.address = required("MASTER_ADDR");
   environment.port = static_cast<std::uint16_t>(number("MASTER_PORT", 1, 65535));
   environment.has_store = variable("TORCHELASTIC_USE_AGENT_STORE") == "True";
-  if (environment.size == 1) return std::nullopt;
+  environment.nccl = choice("SEER_NCCL");
+  if (environment.size == 1 && environment.nccl != true) return std::nullopt;
   return environment;
 }
 

@@ -24,6 +24,7 @@
 #include "base/quote.h"
 #include "parallel/heartbeat.h"
 #include "parallel/launch_environment.h"
+#include "parallel/nccl_backend.h"
 
 namespace seer {
 namespace {
@@ -46,8 +47,11 @@ struct ProcessGroup::Impl {
   c10::intrusive_ptr<c10d::Store> store;
   std::unique_ptr<Heartbeat> heartbeat;
   c10::intrusive_ptr<c10d::Backend> gloo;
+  std::unique_ptr<NcclBackend> nccl;
+  std::string between_gpus;
 
   explicit Impl(LaunchEnvironment given) : environment(std::move(given)) {
+    set_nccl_defaults();
     try {
       connect();
     } catch (const std::exception& error) {
@@ -79,22 +83,58 @@ struct ProcessGroup::Impl {
                                                        std::move(gloo_options));
   }
 
-  // Waits for what `begin` begins.
-  void run(const std::function<c10::intrusive_ptr<c10d::Work>()>& begin) const {
+  void connect_gpus(c10::Device device) {
+    if (environment.nccl == false) {
+      between_gpus = "through the host's memory (Gloo; SEER_NCCL=0)";
+      return;
+    }
     try {
-      begin()->wait();
+      nccl = connect_nccl(*store, *heartbeat, environment.rank, environment.size, device);
+    } catch (const LostRank& error) {
+      throw LostRank(how_to_go_on(error.what()));
     } catch (const std::exception& error) {
-      throw LostRank(fmt::format("{}; go on from the last checkpoint with --resume",
-                                 explain(first_line(error))));
+      const std::string lost = who_is_lost();
+      if (!lost.empty()) throw LostRank(how_to_go_on(lost));
+      throw std::runtime_error(
+          fmt::format("rank {} does not reach the other GPUs: {}; with SEER_NCCL=0 gradients "
+                      "travel through the host's memory instead",
+                      environment.rank, first_line(error)));
+    }
+    if (nccl != nullptr) {
+      between_gpus = fmt::format("by NCCL {}", nccl->version());
+    } else if (environment.nccl == true) {
+      throw std::runtime_error(
+          "SEER_NCCL=1, but this program was built without NCCL: build it with `make cuda` where "
+          "nccl.h is found (docs/distributed.md), or unset SEER_NCCL");
+    } else {
+      between_gpus = "through the host's memory (Gloo; this program was built without NCCL)";
     }
   }
 
-  std::string explain(const std::string& error) const {
+  static std::string how_to_go_on(const std::string& lost) {
+    return lost + "; go on from the last checkpoint with --resume";
+  }
+
+  void run(const std::function<void()>& act) const {
+    std::string lost;
+    try {
+      act();
+      return;
+    } catch (const LostRank& error) {
+      lost = error.what();
+    } catch (const std::exception& error) {
+      lost = who_is_lost();
+      if (lost.empty())
+        lost = "the processes lost each other, though all of them run: " + first_line(error);
+    }
+    throw LostRank(how_to_go_on(lost));
+  }
+
+  // In words; empty where all of them run.
+  std::string who_is_lost() const {
     const SilentWarnings silent;
     try {
-      const std::string lost = heartbeat->explain_loss();
-      if (!lost.empty()) return lost;
-      return "the processes lost each other, though all of them run: " + error;
+      return heartbeat->explain_loss();
     } catch (const std::exception&) {
       return fmt::format("the store at {}:{} does not answer: {} is gone", environment.address,
                          environment.port,
@@ -102,14 +142,20 @@ struct ProcessGroup::Impl {
     }
   }
 
-  // Gloo works on the host's memory: `action` gets a tensor there, and what it holds afterwards is taken back.
-  void on_host(const at::Tensor& tensor, const std::function<void(at::Tensor&)>& action) const {
+  bool is_sent_by_nccl(const at::Tensor& tensor) const {
+    return nccl != nullptr && tensor.device() == nccl->device();
+  }
+
+  // Gloo works on the host's memory: `action` gets a tensor there, and what it holds afterwards is taken back. NCCL works
+  // on the tensor itself.
+  void where_sent(const at::Tensor& tensor, const std::function<void(at::Tensor&)>& action) const {
     TORCH_CHECK(tensor.is_contiguous(), "ProcessGroup: expected a contiguous tensor");
     const at::NoGradGuard no_grad;
     if (tensor.numel() == 0) return;
-    at::Tensor host = tensor.detach().cpu();
-    action(host);
-    if (!tensor.is_cpu()) tensor.detach().copy_(host);
+    at::Tensor sent = tensor.detach();
+    if (!is_sent_by_nccl(tensor)) sent = sent.cpu();
+    action(sent);
+    if (sent.device() != tensor.device()) tensor.detach().copy_(sent);
   }
 
   // As one tensor, so that one message does.
@@ -120,7 +166,7 @@ struct ProcessGroup::Impl {
     std::vector<at::Tensor> flat;
     for (const at::Tensor& tensor : tensors) flat.push_back(tensor.detach().reshape({-1}));
     const at::Tensor all = at::cat(flat);
-    on_host(all, action);
+    where_sent(all, action);
     std::int64_t first = 0;
     for (const at::Tensor& tensor : tensors) {
       tensor.detach().copy_(all.narrow(0, first, tensor.numel()).view(tensor.sizes()));
@@ -128,23 +174,35 @@ struct ProcessGroup::Impl {
     }
   }
 
-  void sum(at::Tensor& host) const {
-    std::vector<at::Tensor> tensors = {host};
-    run([&] { return gloo->allreduce(tensors, c10d::AllreduceOptions()); });
+  void sum(at::Tensor& sent) const {
+    if (is_sent_by_nccl(sent)) return run([&] { nccl->sum(sent); });
+    std::vector<at::Tensor> tensors = {sent};
+    run([&] { gloo->allreduce(tensors, c10d::AllreduceOptions())->wait(); });
   }
 
-  void broadcast(at::Tensor& host, int from) const {
-    std::vector<at::Tensor> tensors = {host};
+  void broadcast(at::Tensor& sent, int from) const {
+    if (is_sent_by_nccl(sent)) return run([&] { nccl->broadcast(sent, from); });
+    std::vector<at::Tensor> tensors = {sent};
     c10d::BroadcastOptions options;
     options.rootRank = from;
-    run([&] { return gloo->broadcast(tensors, options); });
+    run([&] { gloo->broadcast(tensors, options)->wait(); });
+  }
+
+  void complete(at::Tensor& sent, const std::vector<Share>& shares) const {
+    if (is_sent_by_nccl(sent)) return run([&] { nccl->complete(sent, shares); });
+    for (int from = 0; from < environment.size; ++from) {
+      const auto& [first, count] = shares[static_cast<std::size_t>(from)];
+      if (count == 0) continue;
+      at::Tensor part = sent.narrow(0, first, count);
+      broadcast(part, from);
+    }
   }
 };
 
 ProcessGroup ProcessGroup::from_environment() {
   ProcessGroup group;
   if (std::optional<LaunchEnvironment> environment = read_launch_environment())
-    group.impl_ = std::make_shared<const Impl>(std::move(*environment));
+    group.impl_ = std::make_shared<Impl>(std::move(*environment));
   return group;
 }
 
@@ -167,28 +225,35 @@ ProcessGroup::Share ProcessGroup::share_of(int rank, std::int64_t count) const {
   return {.first = before(rank), .count = before(rank + 1) - before(rank)};
 }
 
+void ProcessGroup::connect_gpus(c10::Device device) const {
+  if (!impl_) return;
+  const std::optional<bool> asked = impl_->environment.nccl;
+  require_same({{"device", c10::DeviceTypeName(device.type(), /*lower_case=*/true)},
+                {"SEER_NCCL", asked ? (*asked ? "1" : "0") : "unset"}});
+  if (device.is_cuda()) impl_->connect_gpus(device);
+}
+
+std::string ProcessGroup::between_gpus() const {
+  return impl_ ? impl_->between_gpus : "";
+}
+
 void ProcessGroup::sum(const at::Tensor& tensor) const {
-  if (impl_) impl_->on_host(tensor, [&](at::Tensor& host) { impl_->sum(host); });
+  if (impl_) impl_->where_sent(tensor, [&](at::Tensor& sent) { impl_->sum(sent); });
 }
 
 void ProcessGroup::sum(const std::vector<at::Tensor>& tensors) const {
-  if (impl_) impl_->together(tensors, [&](at::Tensor& host) { impl_->sum(host); });
+  if (impl_) impl_->together(tensors, [&](at::Tensor& sent) { impl_->sum(sent); });
 }
 
 void ProcessGroup::broadcast(const std::vector<at::Tensor>& tensors) const {
-  if (impl_) impl_->together(tensors, [&](at::Tensor& host) { impl_->broadcast(host, 0); });
+  if (impl_) impl_->together(tensors, [&](at::Tensor& sent) { impl_->broadcast(sent, 0); });
 }
 
 void ProcessGroup::complete(const at::Tensor& flat) const {
   if (!impl_) return;
-  impl_->on_host(flat, [&](at::Tensor& host) {
-    for (int from = 0; from < size(); ++from) {
-      const Share part = share_of(from, host.size(0));
-      if (part.count == 0) continue;
-      at::Tensor own = host.narrow(0, part.first, part.count);
-      impl_->broadcast(own, from);
-    }
-  });
+  std::vector<Share> shares;
+  for (int rank = 0; rank < size(); ++rank) shares.push_back(share_of(rank, flat.size(0)));
+  impl_->where_sent(flat, [&](at::Tensor& sent) { impl_->complete(sent, shares); });
 }
 
 bool ProcessGroup::any(bool here) const {

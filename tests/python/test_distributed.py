@@ -14,9 +14,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from test_cuda_ops import missing_gpu
 
 PROGRAM = os.environ.get("SEER_PROGRAM") or str(Path(__file__).resolve().parents[2] / "build" / "seer")
 MODEL = Path(__file__).parents[1] / "golden" / "parity" / "qwen3"
+# Of the shapes that the kernels of a GPU take.
+GPU_MODEL = Path(__file__).parents[2] / "models" / "books-19m-32k"
 VOCAB = json.loads((MODEL / "config.json").read_text())["vocab_size"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--standalone", "--nproc-per-node"]
 # Of the float32 sums, which one process adds in another order than several.
@@ -30,6 +33,13 @@ VERBS = {
     "distill": {"flags": ["--context", "96:2,128:1", "--design", "Qavg4_Kmaxminavg", "--block-size", "16", "--replay",
                           "1", "--replay-sequences", "6", "--calibration-lengths", "96", "--calibration-tokens", "96"],
                 "share": "--batch-size", "file": "gates.safetensors"},
+}
+GPU_FLAGS = ["--device", "cuda", "--retrieval-share", "0", "--warmup-steps", "2", "--design", "Qavg4_Kmaxminavg",
+             "--block-size", "64"]
+GPU_VERBS = {
+    "finetune": ["--context", "512", "--policy", "gate:ratio=0.5", "--gradient-accumulation"],
+    "distill": ["--context", "512", "--replay", "1", "--replay-sequences", "6", "--calibration-lengths", "512",
+                "--calibration-tokens", "512", "--batch-size"],
 }
 
 
@@ -71,15 +81,26 @@ def command(verb, model, out, share, *flags):
             "0", "--warmup-steps", "2", "--threads", "1", *VERBS[verb]["flags"], VERBS[verb]["share"], str(share), *flags]
 
 
+def gpu_command(verb, out, share, *flags):
+    return [PROGRAM, verb, "--model", str(GPU_MODEL), "--text", str(GPU_MODEL.parents[1] / "examples" / "demo" / "train.jsonl"),
+            "--out", str(out), *GPU_FLAGS, *GPU_VERBS[verb], str(share), *flags]
+
+
 def train(verb, model, out, processes, share, *flags):
     """Returns the log and what was trained."""
     launcher = [*TORCHRUN, str(processes), "--"] if processes > 1 else []
-    done = subprocess.run([*launcher, *command(verb, model, out, share, *flags)], capture_output=True, text=True,
-                          check=False, timeout=120)
+    log, weights, _ = finish([*launcher, *command(verb, model, out, share, *flags)], verb, out)
+    return log, weights
+
+
+def finish(whole_command, verb, out, **variables):
+    """Returns the log, what was trained, and what was said."""
+    done = subprocess.run(whole_command, capture_output=True, text=True, check=False, timeout=120,
+                          env={**os.environ, **variables})
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("seer: adapter in") + done.stderr.count("seer: model in") == 1
     log = [json.loads(line) for line in Path(f"{out}.log.jsonl").read_text().splitlines()]
-    return log, load_file(out / VERBS[verb]["file"])
+    return log, load_file(out / VERBS[verb]["file"]), done.stderr
 
 
 def expect_close(weights, expected, start):
@@ -115,9 +136,10 @@ def pid_of(rank):
             continue
 
 
-def begin(verb, model, out, mark, *flags):
-    return subprocess.Popen([*TORCHRUN, "2", "--", *command(verb, model, out, 1, *flags)], stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE, text=True, env={**os.environ, "SEER_TEST_MARK": mark})
+def begin(program, mark):
+    """On two processes."""
+    return subprocess.Popen([*TORCHRUN, "2", "--", *program], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "SEER_TEST_MARK": mark})
 
 
 def wait_for_checkpoint(process, out):
@@ -133,7 +155,15 @@ def test_killed_process_is_named_and_training_resumes(verb, model, tmp_path):
     _, expected = train(verb, model, tmp_path / "whole", 2, 1, *flags)
     out = tmp_path / "part"
     mark = str(out)
-    process = begin(verb, model, out, mark, *flags)
+    process = begin(command(verb, model, out, 1, *flags), mark)
+    expect_loss_is_named(process, out, mark)
+    _, weights = train(verb, model, out, 2, 1, *flags, "--resume")
+    assert all(weights[name].equal(value) for name, value in expected.items())
+    assert not Path(f"{out}.checkpoint").exists()
+
+
+def expect_loss_is_named(process, out, mark):
+    """Kills rank 1 after a checkpoint."""
     wait_for_checkpoint(process, out)
     killed = [pid for pid, variables in pid_of(1) if f"SEER_TEST_MARK={mark}".encode() in variables]
     assert len(killed) == 1
@@ -142,16 +172,13 @@ def test_killed_process_is_named_and_training_resumes(verb, model, tmp_path):
     assert process.returncode == 1, errors
     assert re.search(r"seer: rank 1 is gone.*--resume", errors), errors
     assert not out.exists()
-    _, weights = train(verb, model, out, 2, 1, *flags, "--resume")
-    assert all(weights[name].equal(value) for name, value in expected.items())
-    assert not Path(f"{out}.checkpoint").exists()
 
 
 def test_interrupted_training_resumes_on_one_process(model, tmp_path):
     flags = ["--steps", "25", "--checkpoint-interval", "2"]
     _, expected = train("finetune", model, tmp_path / "whole", 1, 2, *flags)
     out = tmp_path / "part"
-    process = begin("finetune", model, out, str(out), *flags)
+    process = begin(command("finetune", model, out, 1, *flags), str(out))
     wait_for_checkpoint(process, out)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -187,6 +214,7 @@ def test_other_settings_are_named(model, tmp_path):
     ({"MASTER_PORT": "70000"}, ["MASTER_PORT", "70000", "65535"]),
     ({"MASTER_ADDR": None}, ["MASTER_ADDR", "missing"]),
     ({"LOCAL_RANK": ""}, ["LOCAL_RANK", "missing"]),
+    ({"SEER_NCCL": "yes"}, ["SEER_NCCL", '"yes"', "0 or 1"]),
 ])
 def test_wrong_environment_is_refused(change, words, model, tmp_path):
     environment = {**os.environ, "RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1",
@@ -196,3 +224,71 @@ def test_wrong_environment_is_refused(change, words, model, tmp_path):
                           capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2, done.stderr
     assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_group_of_one(model, tmp_path):
+    """SEER_NCCL=1 asks for a group where one process needs none; on the CPU it is Gloo's."""
+    _, expected = train("finetune", model, tmp_path / "alone", 1, 2, "--steps", "3")
+    out = tmp_path / "group"
+    program = command("finetune", model, out, 2, "--steps", "3")
+    _, weights, said = finish([*TORCHRUN, "1", "--", *program], "finetune", out, SEER_NCCL="1")
+    assert all(weights[name].equal(value) for name, value in expected.items())
+    assert "NCCL" not in said
+
+
+def need_gpus(count):
+    missing = missing_gpu()
+    if missing and os.environ.get("SEER_REQUIRE_GPU") == "1":
+        pytest.fail(f"SEER_REQUIRE_GPU=1, but {missing}")
+    if missing is None and torch.cuda.device_count() < count:
+        missing = f"{count} GPUs are needed, {torch.cuda.device_count()} found"
+    if missing:
+        pytest.skip(missing)
+
+
+def train_on_gpus(verb, out, processes, share, nccl, *flags):
+    """Under torchrun. Returns the log and what was trained; `nccl` is SEER_NCCL, None to leave it unset."""
+    variables = {} if nccl is None else {"SEER_NCCL": nccl}
+    program = gpu_command(verb, out, share, *flags)
+    log, weights, said = finish([*TORCHRUN, str(processes), "--", *program], verb, out, **variables)
+    if processes > 1 or nccl == "1":
+        way = r"through the host's memory \(Gloo; SEER_NCCL=0\)" if nccl == "0" else r"by NCCL 2\.\d+\.\d+"
+        assert re.search(rf"seer: {processes} process(es)?; between GPUs gradients travel {way}\n", said), said
+    return log, weights
+
+
+def expect_same(log, weights, other_log, other_weights):
+    for step, other in zip(log, other_log, strict=True):
+        assert {**step, "seconds": 0} == {**other, "seconds": 0}
+    assert all(weights[name].equal(value) for name, value in other_weights.items())
+
+
+@pytest.mark.parametrize("verb", GPU_VERBS)
+def test_group_of_one_by_nccl(verb, tmp_path):
+    need_gpus(1)
+    expect_same(*train_on_gpus(verb, tmp_path / "group", 1, 2, "1", "--steps", "5"),
+                *train_on_gpus(verb, tmp_path / "alone", 1, 2, None, "--steps", "5"))
+
+
+@pytest.mark.parametrize("verb", GPU_VERBS)
+def test_nccl_trains_as_gloo_and_as_one(verb, tmp_path):
+    """A sum of two numbers has one order only: the bits are the same either way."""
+    need_gpus(2)
+    by_nccl = train_on_gpus(verb, tmp_path / "nccl", 2, 2, None, "--steps", "8")
+    expect_same(*by_nccl, *train_on_gpus(verb, tmp_path / "again", 2, 2, None, "--steps", "8"))
+    expect_same(*by_nccl, *train_on_gpus(verb, tmp_path / "gloo", 2, 2, "0", "--steps", "8"))
+    one, _ = train_on_gpus(verb, tmp_path / "one", 1, 4, None, "--steps", "8")
+    for step, other in zip(by_nccl[0], one, strict=True):
+        assert step["tokens"] == other["tokens"]
+        assert step["loss"] == pytest.approx(other["loss"], rel=1e-3)  # layers compute in bfloat16
+
+
+@pytest.mark.parametrize("verb", GPU_VERBS)
+def test_killed_process_is_named_by_nccl_and_training_resumes(verb, tmp_path):
+    need_gpus(2)
+    flags = ["--steps", "200", "--checkpoint-interval", "20"]
+    out = tmp_path / "part"
+    process = begin(gpu_command(verb, out, 2, *flags), str(out))
+    expect_loss_is_named(process, out, str(out))
+    expect_same(*train_on_gpus(verb, out, 2, 2, None, *flags, "--resume"),
+                *train_on_gpus(verb, tmp_path / "whole", 2, 2, None, *flags))
