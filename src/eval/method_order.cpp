@@ -142,7 +142,9 @@ std::string table_html(const std::vector<Method>& methods) {
         "<td>{}</td><td class=\"text\">{}</td></tr>\n",
         escape_html(method.policy), method.density, cell(method.recall, 1, 4),
         cell(method.perplexity, 1, 3), cell(method.retrieval, 100, 0), cell(method.ruler, 100, 1),
-        cell(method.longbench, 100, 1), note_on(method.parsed.source));
+        cell(method.longbench, 100, 1),
+        std::string(note_on(method.parsed.source)) +
+            (method.parsed.dense_rows > 0 ? "; the last rows read everything" : ""));
   }
   return html + "</table>\n";
 }
@@ -221,6 +223,20 @@ std::string dense_rows_html(const std::vector<Method>& methods) {
          rows + "</table>\n";
 }
 
+// Generated answers are a milder form of dense last rows.
+std::string generation_html(const std::vector<EvalSummary>& summaries) {
+  const bool has_generation =
+      std::any_of(summaries.begin(), summaries.end(), [](const EvalSummary& summary) {
+        return summary.task.starts_with("ruler/") || summary.task.starts_with("longbench/");
+      });
+  if (!has_generation) return "";
+  return "<p>RULER and LongBench generate their answers, and tokens after the prompt attend "
+         "densely: a policy decides what the prompt's tokens know and which token comes first; the "
+         "others read the whole text. Where the first token is easily right, such as a number's "
+         "first digits after its name, these scores tell methods apart less than retrieval by "
+         "forced answers does.</p>\n";
+}
+
 }  // namespace
 
 std::string method_order_html(const std::vector<EvalSummary>& summaries, double density) {
@@ -233,7 +249,8 @@ std::string method_order_html(const std::vector<EvalSummary>& summaries, double 
              "<h2>Order of the methods</h2>\n<p class=\"small\">At {} tokens, each method at the "
              "density nearest to {}. Best retrieval first, then perplexity.</p>\n",
              context, density) +
-         table_html(methods) + spread_html(methods) + recall_html(methods) + dense_rows_html(all);
+         table_html(methods) + spread_html(methods) + recall_html(methods) + dense_rows_html(all) +
+         generation_html(summaries);
 }
 
 }  // namespace seer

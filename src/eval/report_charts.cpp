@@ -221,16 +221,20 @@ Figure head_map(const EvalSummary& summary) {
   return heat_map_figure(map);
 }
 
+// Rows of a grid of depths; more are put together.
+constexpr std::size_t kMostRows = 21;
+
+std::set<double> depths_of(const std::vector<DepthScore>& scores) {
+  std::set<double> depths;
+  for (const DepthScore& score : scores) depths.insert(score.depth);
+  return depths;
+}
+
 // Of one task and policy.
 Figure depth_map(const std::vector<DepthScore>& scores) {
-  constexpr std::size_t kMostRows = 21;
-  std::set<double> depths;
   std::set<std::int64_t> contexts;
-  for (const DepthScore& score : scores) {
-    depths.insert(score.depth);
-    contexts.insert(score.context);
-  }
-  const bool by_tenths = depths.size() > kMostRows;
+  for (const DepthScore& score : scores) contexts.insert(score.context);
+  const bool by_tenths = depths_of(scores).size() > kMostRows;
   const auto row_of = [&](double depth) {
     return by_tenths ? std::min(std::floor(depth * 10) / 10, 0.9) : depth;
   };
@@ -360,7 +364,14 @@ Figures depth_maps(const std::vector<DepthScore>& scores) {
     if (group.empty()) order.push_back(key);
     group.push_back(score);
   }
-  for (const auto& key : order) add(maps, depth_map(groups.at(key)));
+  // Needles at random depths fill no grid: shown only where there is no better one.
+  const auto is_grid = [&](const auto& key) {
+    return depths_of(groups.at(key)).size() <= kMostRows;
+  };
+  const bool has_grid = std::any_of(order.begin(), order.end(), is_grid);
+  for (const auto& key : order) {
+    if (!has_grid || is_grid(key)) add(maps, depth_map(groups.at(key)));
+  }
   return maps;
 }
 

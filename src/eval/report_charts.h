@@ -29,8 +29,8 @@ Figures time_charts(const std::vector<EvalSummary>& summaries);
 // Density and recall of each layer at the longest context, for the policy of each family that is nearest to `density`; and
 // the density of each layer and head of each.
 Figures layer_charts(const std::vector<EvalSummary>& summaries, double density);
-// Score by depth of the needle and length of the text: a grid for each task and policy. Depths are put together by tenths
-// where there are more than 21.
+// Score by depth of the needle and length of the text: a grid for each task and policy. Tasks with more
+// than 21 depths are left out where there are others, else their depths are put together by tenths.
 Figures depth_maps(const std::vector<DepthScore>& scores);
 // Loss and recall against step.
 Figures training_charts(
