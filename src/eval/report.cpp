@@ -257,9 +257,12 @@ std::string html_report(const ReportInput& input) {
                        "Prefill of a whole sample, without the logits; policies took turns on the "
                        "same samples.",
                        time_charts(summaries));
-  html += section_html("Layers and heads",
-                       "Of each kind of policy the one whose density is nearest to 0.1.",
-                       layer_charts(summaries, kReportDensity));
+  html += section_html(
+      "Layers and heads",
+      "Of each kind of policy the one whose density is nearest to 0.1. Rules that give "
+      "every row as many blocks give every head the same density: such grids are left "
+      "out.",
+      layer_charts(summaries, kReportDensity));
   html += section_html("Training", "The gates learn the model's own attention maps.",
                        training_charts(input.training));
   html += maps_html(input.maps) + table_html("All results", summaries) +

@@ -196,12 +196,23 @@ Figure layer_chart(const std::vector<EvalSummary>& summaries, const Families& fa
   return chart_figure(chart);
 }
 
+// Whether heads keep different shares of the blocks: not where a rule gives each row as many.
+bool heads_differ(const EvalSummary& summary) {
+  double least = 1, most = 0;
+  for (const std::vector<double>& heads : summary.head_density) {
+    for (const double density : heads) {
+      least = std::min(least, density);
+      most = std::max(most, density);
+    }
+  }
+  return most - least > 0.01 * most;
+}
+
 // Density of each layer (down) and query head (to the right).
 Figure head_map(const EvalSummary& summary) {
-  HeatMap map{.title = fmt::format("Density, %, of layers and heads: {}, {} tokens", summary.policy,
-                                   summary.context),
+  HeatMap map{.title = fmt::format("Density, %: {}", summary.policy),
               .row_label = "layer",
-              .column_label = "query head",
+              .column_label = fmt::format("query head, {} tokens", summary.context),
               .rows = {},
               .columns = {},
               .values = {},
@@ -350,7 +361,9 @@ Figures layer_charts(const std::vector<EvalSummary>& summaries, double density) 
       layer_chart(shown, families, "Density " + where, "density", &EvalSummary::layer_density));
   add(charts, layer_chart(shown, families, "Attention recall " + where,
                           "attention inside computed blocks", &EvalSummary::layer_recall));
-  for (const EvalSummary& summary : shown) add(charts, head_map(summary));
+  for (const EvalSummary& summary : shown) {
+    if (heads_differ(summary)) add(charts, head_map(summary));
+  }
   return charts;
 }
 

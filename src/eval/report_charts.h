@@ -27,7 +27,7 @@ Figures quality_charts(const std::vector<EvalSummary>& summaries);
 // Seconds of prefill against density, for every context.
 Figures time_charts(const std::vector<EvalSummary>& summaries);
 // Density and recall of each layer at the longest context, for the policy of each family that is nearest to `density`; and
-// the density of each layer and head of each.
+// of those whose heads differ, the density of each layer and head.
 Figures layer_charts(const std::vector<EvalSummary>& summaries, double density);
 // Score by depth of the needle and length of the text: a grid for each task and policy. Tasks with more
 // than 21 depths are left out where there are others, else their depths are put together by tenths.

@@ -94,7 +94,7 @@ TEST(Report, OrderOfMethodsIsExplained) {
       html.find("<td class=\"text\">streaming:ratio=0.1</td><td>2</td><td>0</td><td>100</td>"),
       std::string::npos);
   EXPECT_NE(html.find("Depth and length"), std::string::npos);
-  EXPECT_NE(html.find("Density, %, of layers and heads"), std::string::npos);
+  EXPECT_NE(html.find("Density, %: streaming:ratio=0.1"), std::string::npos);
   // A policy far from the density is not in the order.
   add_policy(input, "meanpool:ratio=0.5", 4, 0.99, true);
   input.samples[input.samples.size() - 1].density = 0.5;
