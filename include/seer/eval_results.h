@@ -71,6 +71,9 @@ std::vector<EvalSummary> summarise(const std::vector<EvalSample>& samples,
 // as independent.
 std::vector<EvalSummary> family_means(const std::vector<EvalSummary>& summaries);
 
+// summarise() of all tasks, and family_means() of these behind them.
+std::vector<EvalSummary> summarise_with_means(const std::vector<EvalSample>& samples);
+
 // A table for people, each line with its end.
 std::string eval_table(const std::vector<EvalSummary>& summaries);
 // The same figures for programs: a header and a line each, RFC 4180, shares as numbers from 0 to 1.

@@ -76,7 +76,6 @@ class RulerKind final : public EvalTaskKind {
   bool needs_text() const override { return false; }
 
   void add_flags(CLI::App& command) override {
-    const CLI::Validator integer = number<std::int64_t>("an integer");
     command
         .add_option("--tasks", flags_.tasks, "Names with commas, or all: those whose data is given")
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
@@ -88,22 +87,13 @@ class RulerKind final : public EvalTaskKind {
                     "What --context counts: total, with the tokens to be generated, or prompt")
         ->capture_default_str()
         ->check(CLI::IsMember({"total", "prompt"}));
-    command.add_option("--samples", flags_.options.samples, "Of each task and context")
-        ->capture_default_str()
-        ->check(integer);
+    add_integer(command, "--samples", flags_.options.samples, "Of each task and context");
     command.add_flag("--chat", flags_.chat, "Prompts in the model's chat template");
-    command
-        .add_option("--needles", flags_.options.needles,
-                    "Keys of multikey_1, values of multivalue, queries of multiquery")
-        ->capture_default_str()
-        ->check(integer);
-    command.add_option("--chains", flags_.options.chains, "vt: chains of assignments")
-        ->capture_default_str()
-        ->check(integer);
-    command
-        .add_option("--hops", flags_.options.hops, "vt: assignments of a chain behind its first")
-        ->capture_default_str()
-        ->check(integer);
+    add_integer(command, "--needles", flags_.options.needles,
+                "Keys of multikey_1, values of multivalue, queries of multiquery");
+    add_integer(command, "--chains", flags_.options.chains, "vt: chains of assignments");
+    add_integer(command, "--hops", flags_.options.hops,
+                "vt: assignments of a chain behind its first");
     command.add_option("--prompts", flags_.options.prompts,
                        "Other wording: JSON, family -> {template, answer_prefix}");
     command.add_option("--words", flags_.options.words,

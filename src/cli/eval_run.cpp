@@ -63,7 +63,6 @@ std::vector<EvalRequest> make_requests(const std::vector<EvalJob>& jobs, const E
 }  // namespace
 
 void add_eval_run_flags(CLI::App& command, EvalRunFlags& flags, bool needs_text) {
-  const CLI::Validator integer = number<std::int64_t>("an integer");
   add_model_flags(command, flags.model);
   add_text_flags(command, flags.text, needs_text);
   command.add_option("--gates", flags.gates, "Adapter folder with trained gates");
@@ -74,16 +73,10 @@ void add_eval_run_flags(CLI::App& command, EvalRunFlags& flags, bool needs_text)
                   "gate:density=0.1; several times, or with ';' between them (default: dense)")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->allow_extra_args(false);
-  command
-      .add_option("--min-context", flags.options.min_context,
-                  "Samples of fewer tokens are computed densely")
-      ->capture_default_str()
-      ->check(integer);
-  command
-      .add_option("--block-size", flags.options.block_size,
-                  "Tokens of a block, for policies without gates")
-      ->capture_default_str()
-      ->check(integer);
+  add_integer(command, "--min-context", flags.options.min_context,
+              "Samples of fewer tokens are computed densely");
+  add_integer(command, "--block-size", flags.options.block_size,
+              "Tokens of a block, for policies without gates");
   command.add_option("--seed", flags.options.seed, "Of documents, of recall's rows, of random:...")
       ->capture_default_str()
       ->check(number<std::uint64_t>("an integer from 0"));
@@ -150,11 +143,7 @@ int run_eval(EvalRunFlags flags, const std::vector<EvalJob>& jobs, const std::st
     code = kExitInterrupted;
   }
   progress.end();
-  if (!flags.json) {
-    std::vector<EvalSummary> summaries = summarise(samples);
-    for (EvalSummary& mean : family_means(summaries)) summaries.push_back(std::move(mean));
-    std::cout << eval_table(summaries) << std::flush;
-  }
+  if (!flags.json) std::cout << eval_table(summarise_with_means(samples)) << std::flush;
   if (code == kExitInterrupted) {
     std::cerr << "seer: interrupted; "
               << (file ? flags.out + " keeps what was done: " + go_on

@@ -126,8 +126,7 @@ std::vector<EvalJob> read_jobs(const toml::table& table, const std::string& file
 void write_results(const std::filesystem::path& folder, const std::string& title,
                    const std::vector<EvalSample>& samples) {
   if (samples.empty()) return;
-  std::vector<EvalSummary> summaries = summarise(samples);
-  for (EvalSummary& mean : family_means(summaries)) summaries.push_back(std::move(mean));
+  std::vector<EvalSummary> summaries = summarise_with_means(samples);
   for (EvalSummary& part : summarise(samples, SummaryParts::kSubsets)) {
     summaries.push_back(std::move(part));
   }

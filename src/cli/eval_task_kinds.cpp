@@ -21,12 +21,6 @@ TokenId begin_of_text(const EvalTaskData& data) {
       "config.json: bos_token_id is missing: evaluation texts begin with this token");
 }
 
-void add_integer(CLI::App& command, const char* flag, std::int64_t& value, const char* text) {
-  command.add_option(flag, value, text)
-      ->capture_default_str()
-      ->check(number<std::int64_t>("an integer"));
-}
-
 class WindowKind : public EvalTaskKind {
  public:
   const char* description() const override { return "Perplexity of text"; }

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include <charconv>
+#include <cstdint>
 #include <string>
 #include <system_error>
 
@@ -21,6 +22,14 @@ CLI::Validator number(const char* expected) {
         return std::string("expected ") + expected + ", got '" + text + "'";
       },
       "", "number");
+}
+
+// A flag that takes an integer and shows its default.
+inline void add_integer(CLI::App& command, const char* flag, std::int64_t& value,
+                        const char* description) {
+  command.add_option(flag, value, description)
+      ->capture_default_str()
+      ->check(number<std::int64_t>("an integer"));
 }
 
 }  // namespace seer::cli

@@ -57,7 +57,6 @@ std::vector<std::string> task_names(const LongBenchFlags& flags) {
 }  // namespace
 
 void add_longbench_flags(CLI::App& command, LongBenchFlags& flags) {
-  const CLI::Validator integer = number<std::int64_t>("an integer");
   command.add_option("--data", flags.options.folder, "Folder with LongBench's <dataset>.jsonl")
       ->required();
   command
@@ -67,18 +66,12 @@ void add_longbench_flags(CLI::App& command, LongBenchFlags& flags) {
       ->delimiter(',')
       ->allow_extra_args(false)
       ->capture_default_str();
-  command
-      .add_option("--samples", flags.options.samples,
-                  "Rows of each dataset, evenly over its file; 0: all")
-      ->capture_default_str()
-      ->check(integer);
+  add_integer(command, "--samples", flags.options.samples,
+              "Rows of each dataset, evenly over its file; 0: all");
   command.add_option("--prompts", flags.options.prompts,
                      "Other wording: JSON, dataset -> template with {context} and {input}");
-  command
-      .add_option("--prompt-tokens", flags.options.prompt_tokens,
-                  "Cut prompts to so many tokens, before the chat template; 0: to the context")
-      ->capture_default_str()
-      ->check(integer);
+  add_integer(command, "--prompt-tokens", flags.options.prompt_tokens,
+              "Cut prompts to so many tokens, before the chat template; 0: to the context");
   command.add_flag("--chat", flags.chat,
                    "Prompts in the model's chat template, but for few-shot examples and code");
 }

@@ -97,7 +97,7 @@ class FigureFolder {
 std::vector<std::string> write_figures(const ReportInput& input,
                                        const std::filesystem::path& folder, bool png) {
   FigureFolder files(folder, png);
-  const std::vector<EvalSummary> summaries = all_summaries(input.samples);
+  const std::vector<EvalSummary> summaries = summarise_with_means(input.samples);
   files.add(quality_charts(summaries));
   files.add(depth_maps(depth_scores(input.samples)));
   files.add(time_charts(summaries));

@@ -233,7 +233,7 @@ std::string table_html(const char* title, const std::vector<EvalSummary>& summar
 }  // namespace
 
 std::string html_report(const ReportInput& input) {
-  const std::vector<EvalSummary> summaries = all_summaries(input.samples);
+  const std::vector<EvalSummary> summaries = summarise_with_means(input.samples);
   const std::string title = escape_html(input.title);
   std::string html = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"

@@ -283,12 +283,6 @@ Figure depth_map(const std::vector<DepthScore>& scores) {
 
 }  // namespace
 
-std::vector<EvalSummary> all_summaries(const std::vector<EvalSample>& samples) {
-  std::vector<EvalSummary> summaries = summarise(samples);
-  for (EvalSummary& mean : family_means(summaries)) summaries.push_back(std::move(mean));
-  return summaries;
-}
-
 std::string policy_family(const EvalSummary& summary, bool with_gates) {
   SelectionPolicy policy = SelectionPolicy::parse(summary.policy);
   std::string name =

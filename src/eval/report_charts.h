@@ -13,9 +13,6 @@ namespace seer {
 // The density that the headline, the order of methods and the charts by layer are about.
 inline constexpr double kReportDensity = 0.1;
 
-// Of all tasks, with the means of families.
-std::vector<EvalSummary> all_summaries(const std::vector<EvalSample>& samples);
-
 // Policies that differ only in the value of their rule: one line in a chart. "gate by density", say.
 std::string policy_family(const EvalSummary& summary, bool with_gates);
 

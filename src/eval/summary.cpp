@@ -2,6 +2,7 @@
 #include <cmath>
 #include <map>
 #include <tuple>
+#include <utility>
 
 #include "seer/eval_results.h"
 
@@ -208,6 +209,12 @@ std::vector<EvalSummary> family_means(const std::vector<EvalSummary>& summaries)
     }
   }
   return means;
+}
+
+std::vector<EvalSummary> summarise_with_means(const std::vector<EvalSample>& samples) {
+  std::vector<EvalSummary> summaries = summarise(samples);
+  for (EvalSummary& mean : family_means(summaries)) summaries.push_back(std::move(mean));
+  return summaries;
 }
 
 std::vector<DepthScore> depth_scores(const std::vector<EvalSample>& samples) {

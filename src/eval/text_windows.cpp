@@ -4,6 +4,8 @@
 
 #include <stdexcept>
 
+#include "base/fnv1a.h"
+
 namespace seer {
 
 void check_window_length(const TokenStream& text, std::int64_t length) {
@@ -39,11 +41,8 @@ std::vector<TokenSpan> document_spans(const TokenStream& text, TokenId bos) {
 }
 
 std::string text_settings(const TokenStream& text) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const TokenId token : text.tokens) {
-    hash = (hash ^ static_cast<std::uint32_t>(token)) * 0x100000001b3;
-  }
-  return fmt::format(R"("text_tokens":{},"text_hash":"{:016x}")", text.tokens.size(), hash);
+  return fmt::format(R"("text_tokens":{},"text_hash":"{:016x}")", text.tokens.size(),
+                     fnv1a(text.tokens));
 }
 
 }  // namespace seer

@@ -10,6 +10,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/fnv1a.h"
+
 namespace seer {
 namespace {
 
@@ -34,13 +36,6 @@ class Random {
  private:
   std::uint64_t state_;
 };
-
-// FNV-1a.
-std::uint64_t hash_of(const std::string& word) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const char c : word) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3;
-  return hash;
-}
 
 std::string syllables(Random& random) {
   static constexpr std::array kOnsets = {"b", "d", "f", "g", "h", "k",  "l",  "m",  "n", "p",
@@ -238,7 +233,7 @@ std::string invented_word(WordSet set, std::uint64_t draw) {
   const std::uint64_t wanted = set == WordSet::kTraining ? 0 : 1;
   for (;;) {
     std::string word = syllables(random);
-    if ((hash_of(word) & 1) == wanted) return word;
+    if ((fnv1a(word) & 1) == wanted) return word;
   }
 }
 

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <utility>
 
+#include "base/fnv1a.h"
 #include "seer/retrieval_documents.h"
 #include "seer/training_data.h"
 
@@ -15,15 +16,6 @@ namespace seer {
 namespace {
 
 constexpr std::int64_t kQuestionsLength = 8192;  // what PackedDataOptions::questions is for
-
-// FNV-1a over the ids.
-std::uint64_t hash_of(const std::vector<std::int32_t>& tokens) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const std::int32_t token : tokens) {
-    hash = (hash ^ static_cast<std::uint32_t>(token)) * 0x100000001b3;
-  }
-  return hash;
-}
 
 class PackedData final : public TrainingData {
  public:
@@ -39,7 +31,7 @@ class PackedData final : public TrainingData {
           fmt::format("questions {}: expected 1 or more", options.questions));
     }
     fingerprint_ = fmt::format("{} tokens, hash {:016x}, share {}, questions {}, seed {}",
-                               stream_.tokens.size(), hash_of(stream_.tokens),
+                               stream_.tokens.size(), fnv1a(stream_.tokens),
                                options.retrieval_share, options.questions, options.seed);
   }
 
