@@ -55,6 +55,8 @@ struct FinetuneOptions {
   bool recompute = true;  // keep each layer's input alone, and run the layer again for its gradient
 
   bool freeze_gates = false;
+  // Steps from one in which the gates learn to the next: the teacher's maps cost as much as dense attention.
+  std::int64_t gate_interval = 4;
   double gate_learning_rate = 1e-3;  // follows the same schedule
   double gate_loss_scale = 10;       // multiplies the sum of the layers' losses
   GateLossOptions gate_loss = {.row_slice = 0};
@@ -67,6 +69,10 @@ struct FinetuneOptions {
   std::uint64_t seed = 0;  // of the policy `random`
 
   std::int64_t sequences_of_a_step() const { return batch_size * gradient_accumulation; }
+  // Whether gates that are not frozen learn in a step, from 0.
+  bool gates_learn_in(std::int64_t step) const {
+    return !freeze_gates && step % gate_interval == 0;
+  }
   // Throws std::invalid_argument naming the field, its value and what is accepted.
   void check() const;
 };
@@ -79,7 +85,7 @@ struct FinetuneProgress {
   double gradient_norm = 0;  // of the model, before clipping
   double density = 1;        // of the blocks computed since the last time that losses were read
   std::optional<double>
-      gate_loss;  // scaled sum over layers, mean over the step's sequences; where gates learn
+      gate_loss;  // scaled sum over layers, mean over the step's sequences; of steps in which gates learn
   std::optional<double>
       gate_recall;  // mean over layers: the teacher's mass in what the ratio rule keeps at 0.1
   std::optional<double> held_out_loss;  // after the step, where it was measured

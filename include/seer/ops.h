@@ -159,9 +159,9 @@ at::Tensor select_gate_blocks(const at::Tensor& q_reps, const at::Tensor& k_reps
                               std::int64_t q_len, std::int64_t kv_len, std::int64_t block_size,
                               std::int64_t q_tokens, std::int64_t k_tokens, double scale);
 
-// The operators below are the rest of a decoder layer, for inference, with all tensors on one device. CPU: float32 and
-// bfloat16 with arithmetic in float32, and float64 through the plain reference. CUDA: float32, bfloat16 and float16 with
-// arithmetic in float32, for the GPUs that the attention operators run on.
+// The operators below are the rest of a decoder layer, with all tensors on one device. CPU: float32 and bfloat16 with
+// arithmetic in float32, and float64 through the plain reference. CUDA: float32, bfloat16 and float16 with arithmetic in
+// float32, for the GPUs that the attention operators run on.
 
 // x [batch, in_features] times the transpose of weight [out_features, in_features], plus bias [out_features]; all of one
 // dtype. Returns [batch, out_features]. Reads the matrix once for the whole batch and is meant for a few rows, as in
@@ -186,5 +186,12 @@ at::Tensor rope_and_pool(const at::Tensor& x, const at::Tensor& cos, const at::T
 
 // silu(gate) * up of gate_up [rows, 2 * width], which holds gate before up. Returns [rows, width].
 at::Tensor swiglu(const at::Tensor& gate_up);
+
+// Gradients of rms_norm() and swiglu() with respect to (x, weight) and gate_up, from `grad`, that of the output: of its
+// shape and dtype, with a contiguous last dimension. That of rms_norm() does not see the rounding of the normalised row.
+// The same bits on every run. Autograd calls them; of the other operators here it has no derivative.
+std::tuple<at::Tensor, at::Tensor> rms_norm_backward(const at::Tensor& grad, const at::Tensor& x,
+                                                     const at::Tensor& weight, double eps);
+at::Tensor swiglu_backward(const at::Tensor& grad, const at::Tensor& gate_up);
 
 }  // namespace seer

@@ -281,6 +281,12 @@ void add_gate_flags(CLI::App& command, FinetuneFlags& flags) {
   command.add_flag("--freeze-gates", options.freeze_gates,
                    "Gates stay as they are: no teacher's map is computed");
   command
+      .add_option("--gate-interval", options.gate_interval,
+                  "Steps from one in which the gates learn to the next (1: as published): it costs "
+                  "what dense attention costs")
+      ->capture_default_str()
+      ->check(number<std::int64_t>("an integer"));
+  command
       .add_option("--gate-learning-rate", options.gate_learning_rate,
                   "Highest learning rate of the gates, on the same schedule")
       ->capture_default_str()

@@ -32,6 +32,7 @@ void FinetuneOptions::check() const {
   count("evaluation sequences", eval_sequences, 1);
   count("checkpoint interval", checkpoint_interval, 1);
   count("log interval", log_interval, 1);
+  count("gate interval", gate_interval, 1);
   const auto real = [](const char* field, double value, bool holds, const char* expected) {
     require(std::isfinite(value) && holds, field, value, expected);
   };
@@ -70,6 +71,7 @@ std::string settings_json(const FinetuneOptions& options) {
                                            {"clip_norm", options.clip_norm},
                                            {"policy", options.policy},
                                            {"freeze_gates", options.freeze_gates},
+                                           {"gate_interval", options.gate_interval},
                                            {"gate_learning_rate", options.gate_learning_rate},
                                            {"gate_loss_scale", options.gate_loss_scale},
                                            {"gate_loss", distill_loss_name(options.gate_loss.loss)},

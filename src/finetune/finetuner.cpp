@@ -108,6 +108,7 @@ struct Finetuner::Impl {
   }
 
   bool learns_gates() const { return gates != nullptr && !options.freeze_gates; }
+  bool learns_gates_now() const { return gates != nullptr && options.gates_learn_in(state.step); }
 
   // What the weights of a step depend on. The number of threads does too, but a user may have reasons to change it.
   TrainingState new_state() const {
@@ -178,7 +179,7 @@ struct Finetuner::Impl {
     attention.forget_gates();
     const double count = static_cast<double>(options.sequences_of_a_step());
     const double scale = 1 / (count * static_cast<double>(options.context - 1));
-    const double gate_weight = learns_gates() ? options.gate_loss_scale / count : 0;
+    const double gate_weight = learns_gates_now() ? options.gate_loss_scale / count : 0;
     at::Tensor sum;
     for (std::int64_t i = 0; i < options.gradient_accumulation / group.size(); ++i) {
       const auto first = sequences.begin() + i * options.batch_size;
@@ -201,7 +202,7 @@ struct Finetuner::Impl {
     group.complete(state.tensors[0].value);
     group.complete(state.tensors[1].value);
     weights.update_copy();
-    if (gate_optimizer) update_gates(step);
+    if (learns_gates_now()) update_gates(step);
   }
 
   void update_gates(PendingStep& step) {
@@ -213,8 +214,8 @@ struct Finetuner::Impl {
     }
     group.sum(gradients);
     const double rate = options.gate_learning_rate / options.learning_rate;
-    step.gate_squares =
-        gate_optimizer->update(gradients, state.step, rate * step.progress.learning_rate);
+    step.gate_squares = gate_optimizer->update(gradients, state.step / options.gate_interval,
+                                               rate * step.progress.learning_rate);
     // Processes with other numbers of threads may round otherwise.
     group.broadcast(values_of({state.tensors.begin() + 2, state.tensors.end()}));
   }

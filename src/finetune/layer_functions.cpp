@@ -1,16 +1,9 @@
 #include "finetune/layer_functions.h"
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/_fused_rms_norm.h>
-#include <ATen/ops/_fused_rms_norm_backward.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/mul.h>
-#include <ATen/ops/silu.h>
-#include <ATen/ops/silu_backward.h>
 #include <torch/csrc/autograd/custom_function.h>
 
-#include <array>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -24,72 +17,9 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
-struct NormGradients {
-  at::Tensor x, weight;
-};
-
-// x [..., width].
-NormGradients rms_norm_backward(const at::Tensor& grad, const at::Tensor& x,
-                                const at::Tensor& weight, double eps) {
-  const std::int64_t width = x.size(-1);
-  if (x.is_cuda()) {
-    const at::Tensor rows = x.contiguous();
-    const at::Tensor rstd = std::get<1>(at::_fused_rms_norm(rows, {width}, weight, eps));
-    auto [grad_x, grad_weight] = at::_fused_rms_norm_backward(
-        grad.contiguous(), rows, {width}, rstd, weight, std::array<bool, 2>{true, true});
-    return {std::move(grad_x), std::move(grad_weight)};
-  }
-  const at::Tensor rows = x.to(at::kFloat);
-  const at::Tensor rstd = (rows.square().mean(-1, /*keepdim=*/true) + eps).rsqrt();
-  const at::Tensor normed = rows * rstd;
-  const at::Tensor wide = grad.to(at::kFloat);
-  const at::Tensor weighted = wide * weight.to(at::kFloat);
-  const at::Tensor along = (weighted * normed).mean(-1, /*keepdim=*/true);
-  const at::Tensor grad_x = (weighted - normed * along) * rstd;
-  const at::Tensor grad_weight = (wide * normed).reshape({-1, width}).sum(0);
-  return {grad_x.to(x.scalar_type()), grad_weight.to(weight.scalar_type())};
+at::Tensor with_contiguous_rows(const at::Tensor& x) {
+  return x.size(-1) <= 1 || x.stride(-1) == 1 ? x : x.contiguous();
 }
-
-class RmsNormFunction : public Function<RmsNormFunction> {
- public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            double eps) {
-    const at::AutoDispatchBelowADInplaceOrView below;
-    context->save_for_backward({x, weight});
-    context->saved_data["eps"] = eps;
-    return rms_norm(x, weight, eps);
-  }
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    const variable_list saved = context->get_saved_variables();
-    const at::NoGradGuard no_grad;
-    NormGradients of =
-        rms_norm_backward(grads[0], saved[0], saved[1], context->saved_data["eps"].toDouble());
-    return {of.x, of.weight, at::Tensor()};
-  }
-};
-
-class SwigluFunction : public Function<SwigluFunction> {
- public:
-  static at::Tensor forward(AutogradContext* context, const at::Tensor& gate_up) {
-    const at::AutoDispatchBelowADInplaceOrView below;
-    context->save_for_backward({gate_up});
-    return swiglu(gate_up);
-  }
-  static variable_list backward(AutogradContext* context, variable_list grads) {
-    const at::Tensor gate_up = context->get_saved_variables()[0];
-    const at::NoGradGuard no_grad;
-    const std::int64_t width = gate_up.size(1) / 2;
-    const at::Tensor gate = gate_up.narrow(1, 0, width);
-    const at::Tensor up = gate_up.narrow(1, width, width);
-    at::Tensor both = at::empty(gate_up.sizes(), gate_up.options());
-    at::Tensor grad_up = both.narrow(1, width, width);
-    at::Tensor grad_gate = both.narrow(1, 0, width);
-    // grad of up = grad * silu(gate); grad of gate = grad * up * silu'(gate)
-    at::mul_out(grad_up, grads[0], at::silu(gate));
-    at::silu_backward_out(grad_gate, grads[0] * up, gate);
-    return {both};
-  }
-};
 
 // The parts of a projection.
 struct Parts {
@@ -140,36 +70,24 @@ class HeadsFunction : public Function<HeadsFunction> {
         at::empty({cos.size(0), layout.num_q_heads + 2 * layout.num_kv_heads, layout.head_dim},
                   grads[0].options());
     const Parts out = parts_of(whole, layout);
-    rope(rows_of(grads[0]), cos, back, out.q);
-    rope(rows_of(grads[1]), cos, back, out.k);
+    rope(with_contiguous_rows(grads[0]), cos, back, out.q);
+    rope(with_contiguous_rows(grads[1]), cos, back, out.k);
     out.v.copy_(grads[2]);
     at::Tensor grad_q_norm, grad_k_norm;
     if (saved[0].defined()) {
       const Parts in = parts_of(saved[0], layout);
-      NormGradients of_q = rms_norm_backward(out.q, in.q, saved[1], layout.eps);
-      NormGradients of_k = rms_norm_backward(out.k, in.k, saved[2], layout.eps);
-      out.q.copy_(of_q.x);
-      out.k.copy_(of_k.x);
-      grad_q_norm = of_q.weight;
-      grad_k_norm = of_k.weight;
+      const auto [grad_q, of_q_norm] = rms_norm_backward(out.q, in.q, saved[1], layout.eps);
+      const auto [grad_k, of_k_norm] = rms_norm_backward(out.k, in.k, saved[2], layout.eps);
+      out.q.copy_(grad_q);
+      out.k.copy_(grad_k);
+      grad_q_norm = of_q_norm;
+      grad_k_norm = of_k_norm;
     }
     return {whole, grad_q_norm, grad_k_norm, at::Tensor(), at::Tensor(), at::Tensor()};
   }
-
- private:
-  // What rope() reads: rows with a contiguous last dimension.
-  static at::Tensor rows_of(const at::Tensor& x) { return x.stride(-1) == 1 ? x : x.contiguous(); }
 };
 
 }  // namespace
-
-at::Tensor trained_rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
-  return RmsNormFunction::apply(x, weight, eps);
-}
-
-at::Tensor trained_swiglu(const at::Tensor& gate_up) {
-  return SwigluFunction::apply(gate_up);
-}
 
 Heads split_heads(const at::Tensor& projected, const at::Tensor& q_norm, const at::Tensor& k_norm,
                   const RopeTable& table, const HeadLayout& layout) {

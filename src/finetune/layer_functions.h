@@ -1,5 +1,5 @@
-// What a decoder's layers do to rows, with gradients: forward by the operators that inference runs, so that a model in
-// training computes what it will compute afterwards.
+// From a layer's projection to its heads, with gradients: forward by the operators that inference runs, so that a model
+// in training computes what it will compute afterwards.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,12 +9,6 @@
 #include "seer/rope.h"
 
 namespace seer {
-
-// rms_norm() of seer/ops.h of x [rows, width]. The gradient does not see the rounding of the normalised row.
-at::Tensor trained_rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
-
-// swiglu() of seer/ops.h of gate_up [rows, 2 * width].
-at::Tensor trained_swiglu(const at::Tensor& gate_up);
 
 // The heads of a layer.
 struct Heads {

@@ -108,8 +108,7 @@ at::Tensor TrainableDecoder::run_layer(std::int64_t index, const at::Tensor& hid
                                        const RopeTable& table, TrainingAttention& attention,
                                        Blocks blocks) const {
   const TrainedLayer& layer = layers_[static_cast<std::size_t>(index)];
-  const at::Tensor normed =
-      trained_rms_norm(hidden, layer.attention_norm.value, config_.rms_norm_eps);
+  const at::Tensor normed = rms_norm(hidden, layer.attention_norm.value, config_.rms_norm_eps);
   const at::Tensor projected =
       at::linear(normed, layer.qkv.value, if_any(layer.qkv_bias))
           .view({hidden.size(0), layout_.num_q_heads + 2 * layout_.num_kv_heads, layout_.head_dim});
@@ -126,9 +125,9 @@ at::Tensor TrainableDecoder::run_layer(std::int64_t index, const at::Tensor& hid
   }
   const at::Tensor attended =
       add_linear(hidden, attention.attend(index, heads), layer.output, layer.output_bias);
-  const at::Tensor activated = trained_swiglu(
-      at::linear(trained_rms_norm(attended, layer.mlp_norm.value, config_.rms_norm_eps),
-                 layer.gate_up.value, if_any(layer.gate_up_bias)));
+  const at::Tensor activated =
+      swiglu(at::linear(rms_norm(attended, layer.mlp_norm.value, config_.rms_norm_eps),
+                        layer.gate_up.value, if_any(layer.gate_up_bias)));
   return add_linear(attended, activated, layer.down, layer.down_bias);
 }
 
@@ -173,7 +172,7 @@ at::Tensor TrainableDecoder::learn(const at::Tensor& tokens, TrainingAttention& 
   Segment last{.input = hidden.detach().set_requires_grad(true)};
   {
     const at::AutoGradMode gradients(true);
-    last.output = trained_rms_norm(last.input, final_norm_.value, config_.rms_norm_eps);
+    last.output = rms_norm(last.input, final_norm_.value, config_.rms_norm_eps);
   }
   at::Tensor grad = at::empty_like(hidden);
   const at::Tensor sum =

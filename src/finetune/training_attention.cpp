@@ -52,22 +52,24 @@ void TrainingAttention::choose(std::int64_t layer, const Heads& heads) {
                     "the learning rate is too high (--learning-rate)",
                     layer));
   }
+  const auto call_of = [&](std::int64_t first, std::int64_t count) {
+    const auto of = [&](const at::Tensor& x) { return by_head(x).narrow(0, first, count); };
+    return AttentionCall{.layer = layer,
+                         .q_before_rope = of(heads.unturned_q),
+                         .k_before_rope = of(heads.unturned_k),
+                         .q = of(heads.q),
+                         .k = of(heads.k),
+                         .v = of(heads.v),
+                         .q_pools = {},
+                         .k_pools = {}};
+  };
   std::vector<at::Tensor> masks;
   for (std::int64_t i = 0; i < batch_; ++i) {
-    const auto of_sequence = [&](const at::Tensor& x) { return by_head(x).narrow(0, i, 1); };
-    const AttentionCall call{.layer = layer,
-                             .q_before_rope = of_sequence(heads.unturned_q),
-                             .k_before_rope = of_sequence(heads.unturned_k),
-                             .q = of_sequence(heads.q),
-                             .k = of_sequence(heads.k),
-                             .v = of_sequence(heads.v),
-                             .q_pools = {},
-                             .k_pools = {}};
-    // Before the gate changes: an update comes after all layers' backward.
-    const at::Tensor mask = sequences_[static_cast<std::size_t>(i)]->choose(call);
+    const at::Tensor mask = sequences_[static_cast<std::size_t>(i)]->choose(call_of(i, 1));
     if (mask.defined()) masks.push_back(mask);
-    if (gate_weight_ > 0) learn(gates_->layer(layer), call);
   }
+  // The gate itself changes after all layers' backward.
+  if (gate_weight_ > 0) learn(gates_->layer(layer), call_of(0, batch_));
   at::Tensor& chosen = masks_.at(static_cast<std::size_t>(layer));
   chosen = masks.empty() ? at::Tensor() : masks.size() == 1 ? masks.front() : at::cat(masks);
 }
@@ -78,7 +80,8 @@ void TrainingAttention::learn(const Gate& gate, const AttentionCall& call) {
   const at::AutoGradMode gradients(true);
   const GateExample example = gate_example(gate, call, map, options_.gate_loss);
   const GatePrediction prediction = predict(gate, example, options_.gate_loss);
-  (prediction.loss * gate_weight_).backward();
+  // The loss is a mean over the sequences.
+  (prediction.loss * (gate_weight_ * static_cast<double>(batch_))).backward();
   losses_.push_back(prediction.loss.detach().to(at::kDouble));
   recalls_.push_back(
       seer::gate_recall(prediction.logits.detach(), prediction.target, example.grid, kRecallRatio));
@@ -112,9 +115,8 @@ double TrainingAttention::density() const {
 
 at::Tensor TrainingAttention::gate_loss() const {
   if (losses_.empty()) return {};
-  const auto sequences =
-      static_cast<double>(losses_.size()) / static_cast<double>(model_.num_layers);
-  return at::stack(losses_).sum() / sequences;
+  const auto batches = static_cast<double>(losses_.size()) / static_cast<double>(model_.num_layers);
+  return at::stack(losses_).sum() / batches;
 }
 
 at::Tensor TrainingAttention::gate_recall() const {

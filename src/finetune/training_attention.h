@@ -41,6 +41,7 @@ class TrainingAttention {
  private:
   // [batch, heads, length, head_dim]
   at::Tensor by_head(const at::Tensor& rows) const;
+  // `call` has all sequences of the batch.
   void learn(const Gate& gate, const AttentionCall& call);
 
   const ModelConfig& model_;

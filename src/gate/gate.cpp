@@ -46,12 +46,14 @@ class TurnOnDevice : public torch::autograd::Function<TurnOnDevice> {
   }
 
  private:
-  // [1, heads, n, width] is to the operator [n, heads, width].
+  // [batch, heads, n, width] is to the operator [n, batch * heads, width].
   static at::Tensor turned(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& sin) {
     const at::NoGradGuard no_grad;
     at::Tensor out = at::empty(x.sizes(), x.options());
-    rope(x.detach().contiguous().squeeze(0).transpose(0, 1), cos, sin,
-         out.squeeze(0).transpose(0, 1));
+    const auto by_position = [](const at::Tensor& all) {
+      return all.flatten(0, 1).transpose(0, 1);
+    };
+    rope(by_position(x.detach().contiguous()), cos, sin, by_position(out));
     return out;
   }
 };
@@ -156,7 +158,7 @@ at::Tensor turn_representatives(const at::Tensor& x, const RopeConfig& rope,
   // Not narrower and not wider than the representatives: the published code builds the table for head_dim.
   const RopeTable table =
       representative_angles(rope, x.size(3), first_position, x.size(2), step, x.device());
-  if (x.is_cuda() && x.size(0) == 1 && x.scalar_type() == at::kFloat)
+  if (x.is_cuda() && x.scalar_type() == at::kFloat)
     return TurnOnDevice::apply(x, table.cos, table.sin);
   const std::int64_t half = x.size(3) / 2;
   const at::Tensor cos = table.cos.to(x.scalar_type());

@@ -48,6 +48,8 @@ void check_contiguous_last(const at::Tensor& x, const char* name) {
               ": expected a contiguous last dimension, got strides ", x.sym_strides());
 }
 
+}  // namespace
+
 void check_rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   TORCH_CHECK(x.dim() == 2 || x.dim() == 3,
               "rms_norm: x: expected [rows, width] or [rows, groups, width], got ", x.sym_sizes());
@@ -60,6 +62,14 @@ void check_rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps) {
   TORCH_CHECK(eps >= 0, "rms_norm: eps: expected 0 or more, got ", eps);
   check_contiguous_last(x, "rms_norm: x");
 }
+
+void check_swiglu(const at::Tensor& gate_up) {
+  TORCH_CHECK(gate_up.dim() == 2 && gate_up.sym_size(1) % 2 == 0,
+              "swiglu: gate_up: expected [rows, 2 * width], got ", gate_up.sym_sizes());
+  check_contiguous_last(gate_up, "swiglu: gate_up");
+}
+
+namespace {
 
 void check_table(const at::Tensor& table, const at::Tensor& x, const char* name) {
   TORCH_CHECK(table.dim() == 2 && table.sym_size(0) == x.sym_size(0) &&
@@ -87,12 +97,6 @@ void check_rope(const at::Tensor& x, const at::Tensor& cos, const at::Tensor& si
   check_same_device(out, "rope: out", x, "x");
   check_contiguous_last(x, "rope: x");
   check_contiguous_last(out, "rope: out");
-}
-
-void check_swiglu(const at::Tensor& gate_up) {
-  TORCH_CHECK(gate_up.dim() == 2 && gate_up.sym_size(1) % 2 == 0,
-              "swiglu: gate_up: expected [rows, 2 * width], got ", gate_up.sym_sizes());
-  check_contiguous_last(gate_up, "swiglu: gate_up");
 }
 
 at::Tensor rms_norm_meta(const at::Tensor& x, const at::Tensor& weight, double eps) {
@@ -173,9 +177,7 @@ TORCH_LIBRARY_IMPL(seer, Meta, m) {
 }
 
 TORCH_LIBRARY_IMPL(seer, Autograd, m) {
-  m.impl("rms_norm", torch::autograd::autogradNotImplementedFallback());
   m.impl("rope", torch::autograd::autogradNotImplementedFallback());
-  m.impl("swiglu", torch::autograd::autogradNotImplementedFallback());
 }
 
 }  // namespace seer

@@ -24,4 +24,8 @@ RopeParams prepare_rope(const at::Tensor& x, const at::Tensor& cos, const at::Te
                         const at::Tensor& out);
 PreparedSwiglu prepare_swiglu(const at::Tensor& gate_up);
 
+// For the gradients, which take the same arguments besides.
+void check_rms_norm(const at::Tensor& x, const at::Tensor& weight, double eps);
+void check_swiglu(const at::Tensor& gate_up);
+
 }  // namespace seer

@@ -63,6 +63,7 @@ struct Fixture {
                .learning_rate = 1e-3,
                .warmup_steps = 2,
                .policy = "gate:ratio=0.5",
+               .gate_interval = 1,
                .eval_interval = 3,
                .eval_sequences = 2};
     gates.initialise(GateInit::kIdentity, 1);
@@ -124,6 +125,7 @@ TEST(Finetuner, GatesOfTheBundledModelLearnItsMaps) {
   const FinetuneOptions options{.context = 256,
                                 .steps = 6,
                                 .warmup_steps = 2,
+                                .gate_interval = 1,
                                 .gate_learning_rate = 4e-3,
                                 .eval_interval = 0};
   Finetuner finetuner(config, Checkpoint::open(folder), &gates, *data, nullptr, options, at::kFloat,
@@ -138,13 +140,16 @@ TEST(Finetuner, ResumedTrainingHasTheSameBits) {
   const TemporaryFolder temporary;
   Fixture whole;
   whole.options.weight_decay = 0.1;
+  whole.options.gate_interval = 2;
   const std::vector<FinetuneProgress> steps = whole.run();
   Fixture first;
   first.options.weight_decay = 0.1;
+  first.options.gate_interval = 2;
   first.run(3);
   first.finetuner->save_checkpoint(temporary.path() / "checkpoint");
   Fixture second;
   second.options.weight_decay = 0.1;
+  second.options.gate_interval = 2;
   second.make();
   second.finetuner->resume(temporary.path() / "checkpoint");
   EXPECT_EQ(second.finetuner->step(), 3);
@@ -176,6 +181,22 @@ TEST(Finetuner, AccumulationIsALargerBatch) {
                   2e-3 * runs[0][step].gradient_norm);
       EXPECT_NEAR(*run[step].gate_loss, *runs[0][step].gate_loss, 1e-3);
     }
+  }
+}
+
+TEST(Finetuner, GatesLearnInEveryFewSteps) {
+  Fixture f;
+  f.options.gate_interval = 3;
+  const auto gates_now = [&] { return f.gates.parameters().front().value.detach().clone(); };
+  at::Tensor before = gates_now();
+  for (int step = 0; step < 6; ++step) {
+    const bool learns = step % 3 == 0;
+    const std::vector<FinetuneProgress> reports = f.run(1);
+    ASSERT_EQ(reports.size(), 1u);
+    EXPECT_EQ(reports.front().gate_loss.has_value(), learns) << step;
+    EXPECT_EQ(reports.front().gate_recall.has_value(), learns) << step;
+    EXPECT_EQ(at::equal(gates_now(), before), !learns) << step;
+    before = gates_now();
   }
 }
 
@@ -244,6 +265,7 @@ TEST(Finetuner, RefusesWhatCannotBe) {
   for (const FinetuneOptions& bad :
        {FinetuneOptions{.batch_size = 0}, FinetuneOptions{.learning_rate = 0},
         FinetuneOptions{.beta1 = 1}, FinetuneOptions{.gate_loss_scale = -1},
+        FinetuneOptions{.gate_interval = 0},
         FinetuneOptions{.learning_rate = std::numeric_limits<double>::quiet_NaN()}}) {
     EXPECT_THROW(bad.check(), std::invalid_argument);
   }

@@ -48,6 +48,8 @@ def row_calls(dtype=torch.bfloat16):
         "rms_norm": (ops.rms_norm.default, (x, x[0], 1e-5)),
         "rope": (ops.rope.default, (heads, cos, cos, torch.empty_like(heads))),
         "swiglu": (ops.swiglu.default, (x,)),
+        "rms_norm_backward": (ops.rms_norm_backward.default, (x, x, x[0], 1e-5)),
+        "swiglu_backward": (ops.swiglu_backward.default, (x[:, :32], x)),
     }
 
 
@@ -66,13 +68,13 @@ def test_opcheck_of_attention(name):
     torch.library.opcheck(*attention_calls()[name])
 
 
-@pytest.mark.parametrize("name", ["gemv", "rms_norm", "rope", "swiglu"])
+@pytest.mark.parametrize("name", ["gemv", "rms_norm", "rope", "swiglu", "rms_norm_backward", "swiglu_backward"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 def test_opcheck_of_row_layers(name, dtype):
     torch.library.opcheck(*row_calls(dtype)[name], test_utils=ROW_CHECKS)
 
 
-@pytest.mark.parametrize("name", ATTENTION + ["gemv", "rms_norm", "swiglu"])
+@pytest.mark.parametrize("name", ATTENTION + ["gemv", "rms_norm", "swiglu", "rms_norm_backward", "swiglu_backward"])
 def test_is_captured_by_a_cuda_graph(name):
     """A capture fails where something waits for the GPU or allocates beside LibTorch's allocator."""
     op, arguments = (attention_calls() | row_calls())[name]

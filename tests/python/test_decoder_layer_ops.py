@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-gemv = torch.ops.seer.gemv
-rms_norm = torch.ops.seer.rms_norm
-rope = torch.ops.seer.rope
-swiglu = torch.ops.seer.swiglu
+ops = torch.ops.seer
+gemv = ops.gemv
+rms_norm = ops.rms_norm
+rope = ops.rope
+swiglu = ops.swiglu
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float64]
 CHECKS = ["test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic"]
@@ -50,6 +51,36 @@ def test_opcheck(dtype, rows):
     torch.library.opcheck(swiglu.default, (x,), test_utils=CHECKS)
     angles = torch.randn(rows, 12)
     torch.library.opcheck(rope.default, (heads, angles.cos(), angles.sin(), torch.empty_like(heads)), test_utils=CHECKS)
+
+
+def test_gradients():
+    x, weight = torch.randn(5, 24, dtype=torch.float64), torch.randn(24, dtype=torch.float64)
+    heads = torch.randn(5, 4, 24, dtype=torch.float64)[:, 1:3]
+    for tensor in (x, heads):
+        assert torch.autograd.gradcheck(lambda x, w: rms_norm(x, w, 1e-5), (leaf(tensor), leaf(weight)))
+    assert torch.autograd.gradcheck(swiglu, (leaf(x),))
+    # Gradients that are expanded, and for one argument alone.
+    only = leaf(weight)
+    rms_norm(x, only, 1e-5).sum().backward()
+    expected = leaf(weight)
+    torch.nn.functional.rms_norm(x, (24,), expected, 1e-5).sum().backward()
+    torch.testing.assert_close(only.grad, expected.grad)
+    with pytest.raises(RuntimeError, match="not implemented|derivative"):
+        torch.autograd.gradgradcheck(swiglu, (leaf(x),))
+
+
+def leaf(tensor):
+    return tensor.clone().requires_grad_(True)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_opcheck_of_gradients(dtype):
+    x, weight = torch.randn(5, 24, dtype=dtype), torch.randn(24, dtype=dtype)
+    for grad, rows in [(x, x), (torch.randn(5, 2, 24, dtype=dtype), torch.randn(5, 4, 24, dtype=dtype)[:, 1:3])]:
+        torch.library.opcheck(ops.rms_norm_backward.default, (grad, rows, weight, 1e-5), test_utils=CHECKS)
+    torch.library.opcheck(ops.swiglu_backward.default, (x[:, :12], x), test_utils=CHECKS)
+    torch.library.opcheck(rms_norm.default, (leaf(x), leaf(weight), 1e-5), test_utils=CHECKS)
+    torch.library.opcheck(swiglu.default, (leaf(x),), test_utils=CHECKS)
 
 
 def test_gradient_says_that_there_is_none():

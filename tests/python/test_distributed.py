@@ -22,6 +22,8 @@ MODEL = Path(__file__).parents[1] / "golden" / "parity" / "qwen3"
 GPU_MODEL = Path(__file__).parents[2] / "models" / "books-19m-32k"
 VOCAB = json.loads((MODEL / "config.json").read_text())["vocab_size"]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--no-python", "--standalone", "--nproc-per-node"]
+# NCCL takes a GPU once on a machine: two processes share one where it believes them to be on two, which these names say.
+ON_MACHINES_OF_THEIR_OWN = ["sh", "-c", 'LOCAL_RANK=0 NCCL_HOSTID=machine-$RANK exec "$0" "$@"']
 # Of the float32 sums, which one process adds in another order than several.
 LOSS_TOLERANCE = 1e-5
 WEIGHT_TOLERANCE = 1e-3  # of the change
@@ -137,8 +139,8 @@ def pid_of(rank):
 
 
 def begin(program, mark):
-    """On two processes."""
-    return subprocess.Popen([*TORCHRUN, "2", "--", *program], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    """`program` with its launcher."""
+    return subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                             env={**os.environ, "SEER_TEST_MARK": mark})
 
 
@@ -155,7 +157,7 @@ def test_killed_process_is_named_and_training_resumes(verb, model, tmp_path):
     _, expected = train(verb, model, tmp_path / "whole", 2, 1, *flags)
     out = tmp_path / "part"
     mark = str(out)
-    process = begin(command(verb, model, out, 1, *flags), mark)
+    process = begin([*TORCHRUN, "2", "--", *command(verb, model, out, 1, *flags)], mark)
     expect_loss_is_named(process, out, mark)
     _, weights = train(verb, model, out, 2, 1, *flags, "--resume")
     assert all(weights[name].equal(value) for name, value in expected.items())
@@ -178,7 +180,7 @@ def test_interrupted_training_resumes_on_one_process(model, tmp_path):
     flags = ["--steps", "25", "--checkpoint-interval", "2"]
     _, expected = train("finetune", model, tmp_path / "whole", 1, 2, *flags)
     out = tmp_path / "part"
-    process = begin(command("finetune", model, out, 1, *flags), str(out))
+    process = begin([*TORCHRUN, "2", "--", *command("finetune", model, out, 1, *flags)], str(out))
     wait_for_checkpoint(process, out)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -236,21 +238,25 @@ def test_group_of_one(model, tmp_path):
     assert "NCCL" not in said
 
 
-def need_gpus(count):
+def need_gpu():
     missing = missing_gpu()
     if missing and os.environ.get("SEER_REQUIRE_GPU") == "1":
         pytest.fail(f"SEER_REQUIRE_GPU=1, but {missing}")
-    if missing is None and torch.cuda.device_count() < count:
-        missing = f"{count} GPUs are needed, {torch.cuda.device_count()} found"
     if missing:
         pytest.skip(missing)
+
+
+def on_gpus(processes):
+    """The launcher. Each process has a GPU; where there is one alone, all share it, and NCCL goes by sockets."""
+    shared = processes > 1 and torch.cuda.device_count() < processes
+    return [*TORCHRUN, str(processes), "--", *(ON_MACHINES_OF_THEIR_OWN if shared else [])]
 
 
 def train_on_gpus(verb, out, processes, share, nccl, *flags):
     """Under torchrun. Returns the log and what was trained; `nccl` is SEER_NCCL, None to leave it unset."""
     variables = {} if nccl is None else {"SEER_NCCL": nccl}
     program = gpu_command(verb, out, share, *flags)
-    log, weights, said = finish([*TORCHRUN, str(processes), "--", *program], verb, out, **variables)
+    log, weights, said = finish([*on_gpus(processes), *program], verb, out, **variables)
     if processes > 1 or nccl == "1":
         way = r"through the host's memory \(Gloo; SEER_NCCL=0\)" if nccl == "0" else r"by NCCL 2\.\d+\.\d+"
         assert re.search(rf"seer: {processes} process(es)?; between GPUs gradients travel {way}\n", said), said
@@ -265,7 +271,7 @@ def expect_same(log, weights, other_log, other_weights):
 
 @pytest.mark.parametrize("verb", GPU_VERBS)
 def test_group_of_one_by_nccl(verb, tmp_path):
-    need_gpus(1)
+    need_gpu()
     expect_same(*train_on_gpus(verb, tmp_path / "group", 1, 2, "1", "--steps", "5"),
                 *train_on_gpus(verb, tmp_path / "alone", 1, 2, None, "--steps", "5"))
 
@@ -273,7 +279,7 @@ def test_group_of_one_by_nccl(verb, tmp_path):
 @pytest.mark.parametrize("verb", GPU_VERBS)
 def test_nccl_trains_as_gloo_and_as_one(verb, tmp_path):
     """A sum of two numbers has one order only: the bits are the same either way."""
-    need_gpus(2)
+    need_gpu()
     by_nccl = train_on_gpus(verb, tmp_path / "nccl", 2, 2, None, "--steps", "8")
     expect_same(*by_nccl, *train_on_gpus(verb, tmp_path / "again", 2, 2, None, "--steps", "8"))
     expect_same(*by_nccl, *train_on_gpus(verb, tmp_path / "gloo", 2, 2, "0", "--steps", "8"))
@@ -285,10 +291,10 @@ def test_nccl_trains_as_gloo_and_as_one(verb, tmp_path):
 
 @pytest.mark.parametrize("verb", GPU_VERBS)
 def test_killed_process_is_named_by_nccl_and_training_resumes(verb, tmp_path):
-    need_gpus(2)
+    need_gpu()
     flags = ["--steps", "200", "--checkpoint-interval", "20"]
     out = tmp_path / "part"
-    process = begin(gpu_command(verb, out, 2, *flags), str(out))
+    process = begin([*on_gpus(2), *gpu_command(verb, out, 2, *flags)], str(out))
     expect_loss_is_named(process, out, str(out))
     expect_same(*train_on_gpus(verb, out, 2, 2, None, *flags, "--resume"),
                 *train_on_gpus(verb, tmp_path / "whole", 2, 2, None, *flags))

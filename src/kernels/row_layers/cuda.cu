@@ -8,67 +8,21 @@
 #include "base/ceil_div.h"
 #include "kernels/device/check.cuh"
 #include "kernels/device/vector.cuh"
+#include "kernels/row_layers/rows.cuh"
 #include "kernels/row_layers/turn_pair.cuh"
 
 namespace seer {
 namespace {
 
-constexpr int kThreads = 256;
-
-// Threads of one launch: indices fit 32 bits, whose division is cheap. Longer work is cut by rows.
-constexpr std::int64_t kMaxThreadsOfLaunch = std::int64_t{1} << 31;
-
-// Calls launch(params of some rows) until all rows are done. `advance` moves the parameters on by a number of rows.
-template <typename Params, typename Advance, typename Launch>
-void for_row_ranges(Params params, std::int64_t threads_per_row, const Advance& advance,
-                    const Launch& launch) {
-  const std::int64_t limit =
-      std::max<std::int64_t>(1, kMaxThreadsOfLaunch / std::max<std::int64_t>(1, threads_per_row));
-  for (std::int64_t left = params.rows; left > 0; left -= limit) {
-    params.rows = std::min(left, limit);
-    launch(params);
-    advance(params, params.rows);
-  }
-}
-
-template <typename T>
-const T* moved(const void* pointer, std::int64_t elements) {
-  return static_cast<const T*>(pointer) + elements;
-}
-template <typename T>
-T* moved(void* pointer, std::int64_t elements) {
-  return static_cast<T*>(pointer) + elements;
-}
-
 // --- rms_norm ------------------------------------------------------------------------------------
-
-// The sum over the kLanes neighbouring threads that share a row, in each of them; always added in the same order.
-template <int kLanes>
-__device__ float sum_over_row(float value) {
-  constexpr int kWarp = 32;
-  for (int step = (kLanes < kWarp ? kLanes : kWarp) / 2; step > 0; step /= 2) {
-    value += __shfl_xor_sync(0xffffffffu, value, step);
-  }
-  if constexpr (kLanes > kWarp) {
-    constexpr int kWarpsOfRow = kLanes / kWarp;
-    __shared__ float of_warp[kThreads / kWarp];
-    const int warp = static_cast<int>(threadIdx.x) / kWarp;
-    if (threadIdx.x % kWarp == 0) of_warp[warp] = value;
-    __syncthreads();
-    const int first = warp / kWarpsOfRow * kWarpsOfRow;
-    value = 0.0f;
-    for (int i = 0; i < kWarpsOfRow; ++i) value += of_warp[first + i];
-  }
-  return value;
-}
 
 // kLanes threads share a row. Each keeps its first kKept vectors in registers; those of longer rows are read again.
 constexpr int kKept = 4;
 
 template <typename T, int kCount, int kLanes>
-__global__ void __launch_bounds__(kThreads) rms_norm_kernel(const RmsNormParams params) {
+__global__ void __launch_bounds__(kRowThreads) rms_norm_kernel(const RmsNormParams params) {
   using Vec = Vector<T, kCount>;
-  const unsigned index = (blockIdx.x * kThreads + threadIdx.x) / kLanes;  // of [rows, groups]
+  const unsigned index = (blockIdx.x * kRowThreads + threadIdx.x) / kLanes;  // of [rows, groups]
   const int lane = static_cast<int>(threadIdx.x % kLanes);
   const auto groups = static_cast<unsigned>(params.groups);
   // A block's last threads may have no row: they go along, since their warp sums together.
@@ -122,8 +76,8 @@ template <typename T, int kCount, int kLanes>
 void launch_rms_norm(const RmsNormParams& params, CUstream_st* stream) {
   const std::int64_t threads = params.rows * params.groups * kLanes;
   rms_norm_kernel<T, kCount, kLanes>
-      <<<static_cast<unsigned>(ceil_div(threads, std::int64_t{kThreads})), kThreads, 0, stream>>>(
-          params);
+      <<<static_cast<unsigned>(ceil_div(threads, std::int64_t{kRowThreads})), kRowThreads, 0,
+         stream>>>(params);
   check_launch("rms_norm_kernel");
 }
 
@@ -150,7 +104,7 @@ void rms_norm_of(const RmsNormParams& params, CUstream_st* stream) {
   } else {
     if (wanted <= 32) return launch(std::integral_constant<int, 32>());
   }
-  launch(std::integral_constant<int, kThreads>());
+  launch(std::integral_constant<int, kRowThreads>());
 }
 
 // --- rope ----------------------------------------------------------------------------------------
@@ -158,14 +112,14 @@ void rms_norm_of(const RmsNormParams& params, CUstream_st* stream) {
 // A thread turns kCount pairs. Its angles are those of the other heads too and come from the cache; threads that turn
 // several heads with one set of angles have fewer loads on their way and were slower.
 template <typename T, int kCount>
-__global__ void __launch_bounds__(kThreads) rope_kernel(const RopeParams params) {
+__global__ void __launch_bounds__(kRowThreads) rope_kernel(const RopeParams params) {
   using Vec = Vector<T, kCount>;
   constexpr int kAngles = kCount > 4 ? 4 : kCount;  // 16 bytes
   using Angles = Vector<float, kAngles>;
   const auto half = static_cast<unsigned>(params.head_dim / 2);
   const unsigned lanes = half / kCount;
   const auto heads = static_cast<unsigned>(params.heads);
-  const unsigned index = blockIdx.x * kThreads + threadIdx.x;  // of [rows, heads, lanes]
+  const unsigned index = blockIdx.x * kRowThreads + threadIdx.x;  // of [rows, heads, lanes]
   const unsigned row = index / lanes / heads;
   if (row >= params.rows) return;
   const unsigned head = index / lanes % heads;
@@ -205,8 +159,8 @@ void rope_of(const RopeParams& params, CUstream_st* stream) {
     some.sin += rows * half;
   };
   for_row_ranges(params, threads_per_row, advance, [&](const RopeParams& some) {
-    const std::int64_t blocks = ceil_div(some.rows * threads_per_row, std::int64_t{kThreads});
-    rope_kernel<T, kCount><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(some);
+    const std::int64_t blocks = ceil_div(some.rows * threads_per_row, std::int64_t{kRowThreads});
+    rope_kernel<T, kCount><<<static_cast<unsigned>(blocks), kRowThreads, 0, stream>>>(some);
     check_launch("rope_kernel");
   });
 }
@@ -224,10 +178,10 @@ __device__ __forceinline__ float silu(float x) {
 }
 
 template <typename T, int kCount>
-__global__ void __launch_bounds__(kThreads) swiglu_kernel(const SwigluParams params) {
+__global__ void __launch_bounds__(kRowThreads) swiglu_kernel(const SwigluParams params) {
   using Vec = Vector<T, kCount>;
   const auto vectors = static_cast<unsigned>(params.width / kCount);
-  const unsigned index = blockIdx.x * kThreads + threadIdx.x;  // of [rows, vectors]
+  const unsigned index = blockIdx.x * kRowThreads + threadIdx.x;  // of [rows, vectors]
   const unsigned row = index / vectors;
   if (row >= params.rows) return;
   const std::int64_t i = static_cast<std::int64_t>(index % vectors) * kCount;
@@ -251,8 +205,8 @@ void swiglu_of(const SwigluParams& params, CUstream_st* stream) {
     some.out = moved<T>(some.out, rows * some.width);
   };
   for_row_ranges(params, vectors, advance, [&](const SwigluParams& some) {
-    const std::int64_t blocks = ceil_div(some.rows * vectors, std::int64_t{kThreads});
-    swiglu_kernel<T, kCount><<<static_cast<unsigned>(blocks), kThreads, 0, stream>>>(some);
+    const std::int64_t blocks = ceil_div(some.rows * vectors, std::int64_t{kRowThreads});
+    swiglu_kernel<T, kCount><<<static_cast<unsigned>(blocks), kRowThreads, 0, stream>>>(some);
     check_launch("swiglu_kernel");
   });
 }
