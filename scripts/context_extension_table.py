@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 NAMES = {"a": "no extension", "b": "YaRN, no training", "c": "YaRN, dense training", "d": "YaRN, trained at density 0.5",
-         "e": "YaRN, trained at density 0.1", "f": "(c), gates trained afterwards, 0.1"}
+         "e": "YaRN, trained at density 0.1", "f": "(c), gates trained afterwards, 0.1",
+         "g": "as (e), by thresholds", "h": "as (f), by thresholds"}
 # Whose training each took, by the names of logs.
-TRAININGS = {"c": ["c"], "d": ["gates", "d"], "e": ["gates", "e"], "f": ["c", "f-gates"]}
+TRAININGS = {"c": ["c"], "d": ["gates", "d"], "e": ["gates", "e"], "f": ["c", "f-gates"],
+             "g": ["gates", "g"], "h": ["c", "f-gates"]}
 
 
 def lines_of(file):
@@ -54,7 +56,7 @@ def main(folder):
         density = row["density"][lengths[-1]]
         print(f"| ({row['row']}) {row['what']} | {' | '.join(cells)} | {density:.3f} | {row['training_seconds']:.0f} s |")
     found = {row["row"]: row["perplexity"][lengths[-1]] for row in rows}
-    for row in ("d", "e", "f"):
+    for row in ("d", "e", "f", "g", "h"):
         if row in found and "c" in found:
             print(f"({row}) against (c) at {lengths[-1]:,}: {100 * (found[row] / found['c'] - 1):+.2f} %")
 

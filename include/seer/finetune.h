@@ -56,7 +56,7 @@ struct FinetuneOptions {
 
   bool freeze_gates = false;
   // Steps from one in which the gates learn to the next: the teacher's maps cost as much as dense attention.
-  std::int64_t gate_interval = 4;
+  std::int64_t gate_interval = 1;
   double gate_learning_rate = 1e-3;  // follows the same schedule
   double gate_loss_scale = 10;       // multiplies the sum of the layers' losses
   GateLossOptions gate_loss = {.row_slice = 0};
@@ -129,7 +129,8 @@ class Finetuner {
 
   // On the first process alone. Writes a model folder in Hugging Face layout, whole or not at all: the weights in `dtype` (in shards of at most
   // 5 GB), config.json of `source` with the new positions, and its tokenizer and generation settings as they are; where
-  // there are gates, their adapter in the folder `gates` inside. `scaling`: what was given to scale_rope(), if anything.
+  // there are gates, their adapter in the folder `gates` inside, without the calibration of the model before training.
+  // `scaling`: what was given to scale_rope(), if anything.
   void write_model(const std::filesystem::path& source, const std::optional<RopeScaling>& scaling,
                    const std::filesystem::path& out);
 

@@ -34,6 +34,8 @@ struct FinetuneFlags {
   FinetuneOptions options;
   PackedDataOptions data = {.retrieval_share = 0};
   std::string gates, design = "Qavg16_Kmaxminavg", init = "identity";
+  std::optional<std::int64_t> gate_interval;
+  std::optional<double> gate_learning_rate;
   std::int64_t block_size = 64;
   std::string rope_scaling, schedule = "linear", gate_loss = "kl";
   std::optional<std::int64_t> context;
@@ -145,6 +147,10 @@ void complete(FinetuneFlags& flags, const ProcessGroup& group) {
   flags.options.schedule = parse_schedule(flags.schedule);
   flags.options.gate_loss.loss = parse_distill_loss(flags.gate_loss);
   flags.options.attention = attention_of(flags.attention);
+  // Trained gates follow the model; new ones have all to learn. See docs/finetune.md for what was measured.
+  const bool are_trained = !flags.gates.empty();
+  flags.options.gate_interval = flags.gate_interval.value_or(are_trained ? 4 : 1);
+  flags.options.gate_learning_rate = flags.gate_learning_rate.value_or(are_trained ? 1e-4 : 1e-3);
   if (flags.out.empty())
     throw std::invalid_argument("--out is missing: expected a folder for the trained model");
   if (flags.log.empty()) flags.log = fs::path(flags.out).lexically_normal().string() + ".log.jsonl";
@@ -221,7 +227,9 @@ int finetune(FinetuneFlags flags, const ProcessGroup& group) {
   std::error_code ignored;  // what is left of it costs space and nothing else
   fs::remove_all(checkpoint_of(flags.out), ignored);
   std::fprintf(stderr, "seer: model in %s%s\n", flags.out.c_str(),
-               gates ? ", its gates in the folder gates inside" : "");
+               gates ? ", its gates in the folder gates inside; for policies of density run 'seer "
+                       "calibrate' with them"
+                     : "");
   return kExitDone;
 }
 
@@ -281,15 +289,14 @@ void add_gate_flags(CLI::App& command, FinetuneFlags& flags) {
   command.add_flag("--freeze-gates", options.freeze_gates,
                    "Gates stay as they are: no teacher's map is computed");
   command
-      .add_option("--gate-interval", options.gate_interval,
-                  "Steps from one in which the gates learn to the next (1: as published): it costs "
-                  "what dense attention costs")
-      ->capture_default_str()
+      .add_option("--gate-interval", flags.gate_interval,
+                  "Steps from one in which the gates learn to the next: learning costs what dense "
+                  "attention costs (default: 4 for those of --gates, 1 for new ones)")
       ->check(number<std::int64_t>("an integer"));
   command
-      .add_option("--gate-learning-rate", options.gate_learning_rate,
-                  "Highest learning rate of the gates, on the same schedule")
-      ->capture_default_str()
+      .add_option("--gate-learning-rate", flags.gate_learning_rate,
+                  "Highest learning rate of the gates, on the same schedule (default: 1e-4 for "
+                  "those of --gates, 1e-3 for new ones)")
       ->check(real);
   command
       .add_option("--gate-loss-scale", options.gate_loss_scale,

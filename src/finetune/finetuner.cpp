@@ -349,6 +349,8 @@ void Finetuner::resume(const std::filesystem::path& folder) {
 void Finetuner::write_model(const std::filesystem::path& source,
                             const std::optional<RopeScaling>& scaling,
                             const std::filesystem::path& out) {
+  // Its thresholds belong to the maps of the model as it was.
+  if (impl_->gates != nullptr && impl_->state.step > 0) impl_->gates->set_calibration({});
   write_model_folder(source, impl_->model, scaling, impl_->weights.named(), impl_->dtype,
                      impl_->gates, out);
 }

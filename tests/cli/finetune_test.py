@@ -120,6 +120,14 @@ class FinetuneTest(ModelVerbTest):
         self.assertEqual(done.returncode, 0, done.stderr)
         for words in ("7 of 3 sequences of 512 tokens: 10752 tokens", "gate:ratio=0.25", "learning beside", "memory", "time"):
             self.assertIn(words, done.stdout)
+        # New gates learn in every step, trained ones less: the flags say otherwise.
+        self.assertIn('"gate_interval":1,"gate_learning_rate":0.001', done.stdout)
+        self.finetune("new", "--steps", "0")
+        trained = ["--gates", str(self.folder / "new/gates"), "--recipe", recipe, "--dry-run"]
+        done = run("finetune", *trained)
+        self.assertIn('"gate_interval":4,"gate_learning_rate":0.0001', done.stdout)
+        done = run("finetune", *trained, "--gate-interval", "3", "--gate-learning-rate", "0.5")
+        self.assertIn('"gate_interval":3,"gate_learning_rate":0.5', done.stdout)
         self.assertFalse((self.folder / "r").exists())
         published = SOURCE / "recipes" / "finetune" / "llama-3-8b-32k.toml"
         done = run("finetune", "--recipe", str(published), "--model", str(self.model), "--device", "cpu", "--dtype", "float32",
@@ -141,6 +149,8 @@ class FinetuneTest(ModelVerbTest):
         self.expect_refused(2, [*out, *small, "--schedule", "step"], "step", "cosine")
         self.expect_refused(2, [*out, *small, "--gate-loss", "l2"], "l2")
         self.expect_refused(2, [*out, *small, "--learning-rate", "0"], "learning rate")
+        self.expect_refused(2, [*out, *small, "--gate-interval", "0"], "gate interval", "1 or more", "0")
+        self.expect_refused(2, [*out, *small, "--gate-interval", "x"], "--gate-interval", "integer")
         self.expect_refused(2, [*out, *small, "--steps", "many"], "many")
         self.expect_refused(1, [*out, *small, "--gates", "/nowhere"], "/nowhere")
         self.expect_refused(1, ["--out", "/proc/none/x", *small], "/proc/none")

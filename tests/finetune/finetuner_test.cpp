@@ -200,6 +200,23 @@ TEST(Finetuner, GatesLearnInEveryFewSteps) {
   }
 }
 
+TEST(Finetuner, ThresholdsOfTheModelBeforeAreGone) {
+  const TemporaryFolder temporary;
+  for (const std::int64_t steps : {0, 2}) {
+    Fixture f;
+    f.options.steps = steps;
+    f.options.policy = "gate:density=0.5";
+    CalibrationTable table;
+    table.rows = {{.length = 100, .density = 0.5, .thresholds = {0.02}}};
+    f.gates.set_calibration(table);
+    f.run();
+    const std::string name = std::to_string(steps);
+    f.written(temporary, name);
+    const GateSet gates = GateSet::load(temporary.path() / name / "gates", f.config);
+    EXPECT_EQ(gates.config().calibration.empty(), steps > 0);
+  }
+}
+
 TEST(Finetuner, FrozenGatesStay) {
   const TemporaryFolder temporary;
   Fixture f;

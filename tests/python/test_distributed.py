@@ -292,7 +292,7 @@ def test_nccl_trains_as_gloo_and_as_one(verb, tmp_path):
 @pytest.mark.parametrize("verb", GPU_VERBS)
 def test_killed_process_is_named_by_nccl_and_training_resumes(verb, tmp_path):
     need_gpu()
-    flags = ["--steps", "200", "--checkpoint-interval", "20"]
+    flags = ["--steps", "60", "--checkpoint-interval", "10"]
     out = tmp_path / "part"
     process = begin([*on_gpus(2), *gpu_command(verb, out, 2, *flags)], str(out))
     expect_loss_is_named(process, out, str(out))
