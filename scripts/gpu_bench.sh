@@ -49,3 +49,7 @@ readonly shape=(--shape llama-3.1-8b --device cuda)
 "$seer" bench prefill "${shape[@]}" --seq 32768 --policy gate:ratio=0.1 --repeats 5 --out "$folder/prefill-32k.jsonl"
 "$seer" bench prefill "${shape[@]}" --seq 131072 --policy gate:ratio=0.1 --repeats 2 --out "$folder/prefill-128k.jsonl"
 "$seer" bench distill "${shape[@]}" --seq 32768 --repeats 3 --out "$folder/distill-32k.jsonl"
+for batch in 1 2; do
+  "$seer" bench finetune --model models/books-19m-32k --device cuda --seq 16384 --batch-size $batch \
+    --out "$folder/finetune-$batch.jsonl"
+done

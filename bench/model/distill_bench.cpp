@@ -19,18 +19,6 @@ void require(bool holds, const char* flag, std::int64_t value, const char* expec
   throw std::invalid_argument(fmt::format("{} {}: expected {}", flag, value, expected));
 }
 
-class RandomData final : public TrainingData {
- public:
-  explicit RandomData(const ModelConfig& config) : config_(config) {}
-  std::vector<TokenId> sequence(std::int64_t index, std::int64_t length) const override {
-    return random_tokens(config_, index, length);
-  }
-  std::string fingerprint() const override { return "random"; }
-
- private:
-  const ModelConfig& config_;
-};
-
 }  // namespace
 
 void check_distill_bench(const DistillBenchOptions& options) {

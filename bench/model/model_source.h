@@ -12,6 +12,7 @@
 #include "seer/gate.h"
 #include "seer/model.h"
 #include "seer/tokenizer.h"
+#include "seer/training_data.h"
 
 namespace seer::bench {
 
@@ -35,6 +36,19 @@ GateSet make_gates(const ModelSource& source, const ModelConfig& config);
 // Random ids, `length` of them; never the same for two indices.
 std::vector<TokenId> random_tokens(const ModelConfig& config, std::int64_t index,
                                    std::int64_t length);
+
+// Sequences of random_tokens(). `config` must outlive the object.
+class RandomData final : public TrainingData {
+ public:
+  explicit RandomData(const ModelConfig& config) : config_(config) {}
+  std::vector<TokenId> sequence(std::int64_t index, std::int64_t length) const override {
+    return random_tokens(config_, index, length);
+  }
+  std::string fingerprint() const override { return "random"; }
+
+ private:
+  const ModelConfig& config_;
+};
 
 // Operations of a pass over `length` tokens up to the final norm, a multiply-add counting twice, with this share of the
 // causal attention.

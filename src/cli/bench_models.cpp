@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bench/model/distill_bench.h"
+#include "bench/model/finetune_bench.h"
 #include "bench/model/model_shapes.h"
 #include "bench/model/prefill_bench.h"
 #include "bench/model/prefill_report.h"
@@ -24,7 +25,7 @@
 namespace seer::cli {
 namespace {
 
-// What both benchmarks ask for.
+// What all of them ask for.
 struct BenchFlags {
   bench::ModelSource source;
   std::string model, gates, device = "cpu", dtype, out;
@@ -32,16 +33,19 @@ struct BenchFlags {
   bool json = false;
 };
 
-void add_bench_flags(CLI::App& command, BenchFlags& flags, int& repeats, int& warmup) {
-  const CLI::Validator integer = number<std::int64_t>("an integer");
+void add_shape_flag(CLI::App& command, BenchFlags& flags) {
   std::string shapes;
   for (const std::string& name : bench::model_shape_names())
     shapes += (shapes.empty() ? "" : ", ") + name;
-  command.add_option("--shape", flags.source.shape,
-                     "A published model's shape with random weights: " + shapes);
+  command.add_option(
+      "--shape", flags.source.shape,
+      "In place of --model: a published model's shape with random weights: " + shapes);
+}
+
+void add_bench_flags(CLI::App& command, BenchFlags& flags, int& repeats, int& warmup) {
+  const CLI::Validator integer = number<std::int64_t>("an integer");
   command.add_option("-m,--model", flags.model,
-                     "Instead: model folder in Hugging Face layout, or org/name of a model in the "
-                     "cache");
+                     "Model folder in Hugging Face layout, or org/name of a model in the cache");
   command.add_option("--gates", flags.gates, "Adapter folder (default: gates with random weights)");
   command.add_option("--design", flags.source.design, "Of random gates; see docs/gates.md")
       ->capture_default_str();
@@ -97,6 +101,7 @@ void add_prefill(CLI::App& verb, std::function<int()>& action) {
       "prefill", "Prefill of a whole model under policies against its own dense prefill");
   auto flags = std::make_shared<PrefillFlags>();
   command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  add_shape_flag(*command, flags->common);
   add_bench_flags(*command, flags->common, flags->options.repeats, flags->options.warmup);
   command->add_option("--seq", flags->options.lengths, "Tokens of a prompt, with commas")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
@@ -138,6 +143,7 @@ void add_distill_bench(CLI::App& verb, std::function<int()>& action) {
       "distill", "Steps of distillation against the model's dense forward pass");
   auto flags = std::make_shared<DistillFlags>();
   command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  add_shape_flag(*command, flags->common);
   add_bench_flags(*command, flags->common, flags->options.repeats, flags->options.warmup);
   command->add_option("--seq", flags->options.length, "Tokens of a sequence")
       ->capture_default_str()
@@ -148,11 +154,54 @@ void add_distill_bench(CLI::App& verb, std::function<int()>& action) {
   command->callback([&action, flags] { action = [flags] { return bench_distill(*flags); }; });
 }
 
+struct FinetuneFlags {
+  BenchFlags common;
+  bench::FinetuneBenchOptions options;
+};
+
+int bench_finetune(FinetuneFlags flags) {
+  if (flags.common.model.empty()) {
+    throw std::invalid_argument(
+        "--model is missing: expected a model folder in Hugging Face layout, from which training "
+        "begins");
+  }
+  flags.options.model = source_of(flags.common);
+  bench::check_finetune_bench(flags.options);
+  if (!flags.common.out.empty()) bench::check_writable(flags.common.out);
+  watch_for_interrupt();
+  const bench::FinetuneBenchResult result =
+      bench::run_finetune_bench(flags.options, throw_if_interrupted, say);
+  return report_results(flags.common.out, flags.common.json, bench::finetune_json_lines(result),
+                        bench::finetune_table(result));
+}
+
+void add_finetune_bench(CLI::App& verb, std::function<int()>& action) {
+  const CLI::Validator integer = number<std::int64_t>("an integer");
+  CLI::App* command = verb.add_subcommand(
+      "finetune", "Steps of fine-tuning with sparse attention against steps with dense attention");
+  auto flags = std::make_shared<FinetuneFlags>();
+  bench::FinetuneBenchOptions& options = flags->options;
+  command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  add_bench_flags(*command, flags->common, options.repeats, options.warmup);
+  const auto whole = [&](const char* name, std::int64_t& value, const char* help) {
+    command->add_option(name, value, help)->capture_default_str()->check(integer);
+  };
+  whole("--seq", options.length, "Tokens of a sequence");
+  whole("--batch-size", options.batch_size, "Sequences of a step");
+  command->add_option("--policy", options.policy, "Which blocks the layers attend to")
+      ->capture_default_str();
+  whole("--gate-interval", options.gate_interval,
+        "Steps from one in which gates learn to the next, of the last line's speed");
+  command->add_flag("!--no-recompute", options.recompute, "Keep all activations");
+  command->callback([&action, flags] { action = [flags] { return bench_finetune(*flags); }; });
+}
+
 }  // namespace
 
 void add_bench_models(CLI::App& bench, std::function<int()>& action) {
   add_prefill(bench, action);
   add_distill_bench(bench, action);
+  add_finetune_bench(bench, action);
 }
 
 }  // namespace seer::cli

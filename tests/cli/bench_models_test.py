@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""seer bench prefill and distill: records, tables, and what is refused."""
+"""seer bench prefill, distill and finetune: records, tables, and what is refused."""
 
 import json
 import os
@@ -44,8 +44,21 @@ class BenchModels(unittest.TestCase):
         self.assertAlmostEqual(line["tokens_per_second"] * line["seconds"]["median"], 256)
         self.assertGreater(line["first_loss"], 0)
 
+    def test_finetune(self):
+        [line] = self.lines("finetune", *SMALL, "--batch-size", "2", "--policy", "gate:ratio=0.2", "--gate-interval", "2")
+        self.assertEqual((line["benchmark"], line["seq"], line["batch_size"], line["repeats"]), ("finetune", 256, 2, 2))
+        self.assertTrue(0.05 < line["density"] < 0.3, line["density"])
+        medians = [line[name]["median"] for name in ("dense_seconds", "sparse_seconds", "learning_seconds")]
+        dense, sparse, learning = medians
+        self.assertAlmostEqual(line["interval_speedup"], dense / ((sparse + learning) / 2))
+        self.assertGreater(min(line["sparse_speedup"], line["learning_speedup"]), 0)
+        # Without gates nothing learns beside.
+        [line] = self.lines("finetune", *SMALL, "--policy", "streaming:ratio=0.2", "--no-recompute")
+        self.assertNotIn("learning_seconds", line)
+        self.assertFalse(line["recompute"])
+
     def test_tables(self):
-        for verb in "prefill", "distill":
+        for verb in "prefill", "distill", "finetune":
             done = run("bench", verb, *SMALL)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn("llama31", done.stdout)
@@ -60,7 +73,14 @@ class BenchModels(unittest.TestCase):
                 (["prefill", *SMALL, "--repeats", "0"], "--repeats 0"),
                 (["prefill", *SMALL, "--prefill-chunk", "0"], "--prefill-chunk 0"),
                 (["distill", *SMALL, "--seq", "999999"], "--seq 999999"),
-                (["distill", *SMALL, "--batch-size", "0"], "--batch-size 0")]:
+                (["distill", *SMALL, "--batch-size", "0"], "--batch-size 0"),
+                (["finetune"], "--model is missing"),
+                (["finetune", "--shape", "llama-3.1-8b"], "--shape"),
+                (["finetune", *SMALL, "--seq", "999999"], "--seq 999999"),
+                (["finetune", *SMALL, "--policy", "dense"], "--policy dense", "gate:ratio=0.1"),
+                (["finetune", *SMALL, "--policy", "gate:ratio=7"], "ratio"),
+                (["finetune", *SMALL, "--policy", "gate:density=0.1"], "calibrat"),
+                (["finetune", *SMALL, "--gate-interval", "0"], "--gate-interval 0")]:
             with self.subTest(arguments=arguments):
                 done = run("bench", *arguments)
                 self.assertEqual(done.returncode, 2, done.stderr)
