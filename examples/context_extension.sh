@@ -5,8 +5,8 @@
 #   (c) YaRN, trained densely                      (f) (c), and gates that were trained afterwards
 #   (g) as (e), and (h) as (f), where calibrated thresholds choose: rows and heads get as many blocks as they need. (e) and
 #       (f) keep the same number in each row
-# (d), (e) and (g) begin from gates that were distilled on the model as it is; these learn beside. All are trained on the
-# same sequences in the same order.
+# (d), (e) and (g) begin from gates that were distilled on the model as it is; these learn beside, in every fourth step. All
+# are trained on the same sequences in the same order.
 #
 #   examples/context_extension.sh --model MODEL --text TEXT --held-out TEXT --device cuda
 #
@@ -122,12 +122,12 @@ if wanted d || wanted e || wanted g; then
 fi
 if wanted d; then
   say "(d) YaRN, trained at density 0.5"
-  finetune d --policy gate:ratio=0.5 --gates "$out/gates"
+  finetune d --policy gate:ratio=0.5 --gates "$out/gates" --gate-interval 4
   measure d "$out/d" gate:ratio=0.5 "$out/d/gates"
 fi
 if wanted e; then
   say "(e) YaRN, trained at density 0.1"
-  finetune e --policy gate:ratio=0.1 --gates "$out/gates"
+  finetune e --policy gate:ratio=0.1 --gates "$out/gates" --gate-interval 4
   measure e "$out/e" gate:ratio=0.1 "$out/e/gates"
 fi
 if wanted f || wanted h; then
@@ -141,7 +141,7 @@ if wanted g; then
   say "(g) YaRN, trained at density 0.1 by thresholds"
   finetune g-start --policy gate:ratio=0.1 --gates "$out/gates" --steps 0
   calibrate "$out/g-start" "$out/g-start/gates" g-before
-  finetune g --policy "$by_thresholds" --gates "$out/g-before"
+  finetune g --policy "$by_thresholds" --gates "$out/g-before" --gate-interval 4
   calibrate "$out/g" "$out/g/gates" g-gates
   measure g "$out/g" "$by_thresholds" "$out/g-gates"
 fi

@@ -17,7 +17,7 @@ struct FinetuneBenchOptions {
   std::int64_t length = 16384;  // tokens of a sequence
   std::int64_t batch_size = 1;  // sequences of a step
   std::string policy = "gate:ratio=0.1";
-  std::int64_t gate_interval = 4;  // of the estimate
+  std::int64_t gate_interval = 8;  // of interval_speedup
   bool recompute = true;
   int repeats = 10;
   int warmup = 3;

@@ -149,7 +149,7 @@ void complete(FinetuneFlags& flags, const ProcessGroup& group) {
   flags.options.attention = attention_of(flags.attention);
   // Trained gates follow the model; new ones have all to learn. See docs/finetune.md for what was measured.
   const bool are_trained = !flags.gates.empty();
-  flags.options.gate_interval = flags.gate_interval.value_or(are_trained ? 4 : 1);
+  flags.options.gate_interval = flags.gate_interval.value_or(are_trained ? 8 : 1);
   flags.options.gate_learning_rate = flags.gate_learning_rate.value_or(are_trained ? 1e-4 : 1e-3);
   if (flags.out.empty())
     throw std::invalid_argument("--out is missing: expected a folder for the trained model");
@@ -291,7 +291,7 @@ void add_gate_flags(CLI::App& command, FinetuneFlags& flags) {
   command
       .add_option("--gate-interval", flags.gate_interval,
                   "Steps from one in which the gates learn to the next: learning costs what dense "
-                  "attention costs (default: 4 for those of --gates, 1 for new ones)")
+                  "attention costs (default: 8 for those of --gates, 1 for new ones)")
       ->check(number<std::int64_t>("an integer"));
   command
       .add_option("--gate-learning-rate", flags.gate_learning_rate,

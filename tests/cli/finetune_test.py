@@ -125,7 +125,7 @@ class FinetuneTest(ModelVerbTest):
         self.finetune("new", "--steps", "0")
         trained = ["--gates", str(self.folder / "new/gates"), "--recipe", recipe, "--dry-run"]
         done = run("finetune", *trained)
-        self.assertIn('"gate_interval":4,"gate_learning_rate":0.0001', done.stdout)
+        self.assertIn('"gate_interval":8,"gate_learning_rate":0.0001', done.stdout)
         done = run("finetune", *trained, "--gate-interval", "3", "--gate-learning-rate", "0.5")
         self.assertIn('"gate_interval":3,"gate_learning_rate":0.5', done.stdout)
         self.assertFalse((self.folder / "r").exists())
