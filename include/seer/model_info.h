@@ -27,7 +27,7 @@ struct MemoryEstimate {
   std::int64_t gates = 0;
   std::int64_t cache = 0;        // keys and values
   std::int64_t activations = 0;  // of one chunk of the prompt, and the logits of the last positions
-  std::int64_t baseline = 0;     // the program and its libraries
+  std::int64_t baseline = 0;     // the program, as it is when this is asked, and its libraries
   std::int64_t total() const { return weights + gates + cache + activations + baseline; }
 };
 

@@ -34,9 +34,9 @@ std::string finetune_plan_text(const ModelConfig& model, const GateSet* gates,
   if (gates != nullptr) {
     const double blocks = as_double(ceil_div(options.context, gates->config().block_size));
     const double entries = as_double(model.num_q_heads) * blocks * blocks;
-    // The masks of all layers; where gates learn, a layer's map with its target, logits and their gradients.
-    maps = as_double(options.batch_size) * layers * entries +
-           (options.freeze_gates ? 0 : 6 * 4 * entries);
+    // The masks of all layers; where gates learn, a layer's maps with their targets, logits and their gradients.
+    maps =
+        as_double(options.batch_size) * entries * (layers + (options.freeze_gates ? 0.0 : 6.0 * 4));
     gates_line = fmt::format("{}, block size {}: {} parameters, {}", gates->config().design,
                              gates->config().block_size, gates->parameter_count(),
                              options.freeze_gates ? "frozen" : "learning beside");
