@@ -39,5 +39,5 @@ def generate_peak(program, model, context, dtype, prefill_chunk=2048, new_tokens
     if code != 0:
         raise RuntimeError(f"seer generate ended with {code}: {errors}")
     return {"model": Path(model).name, "context": context, "dtype": dtype, "prefill_chunk": prefill_chunk,
-            "weights": memory["weights"], "cache": memory["cache"], "estimate": memory["total"], "peak": peak,
-            "estimate_over_peak": round(memory["total"] / peak, 3)}
+            "weights": memory["weights"], "cache": memory["cache"], "baseline": memory["baseline"],
+            "estimate": memory["total"], "peak": peak, "estimate_over_peak": round(memory["total"] / peak, 3)}

@@ -27,7 +27,9 @@ class MemoryEstimate(unittest.TestCase):
             with self.subTest(context=context, dtype=dtype):
                 found = generate_peak(PROGRAM, BOOKS, context, dtype)
                 self.expect_near(found)
-                self.assertLess(found["peak"], found["weights"] + found["cache"] + 300e6)
+                # LibTorch for CPUs is in the 300 MB; what the libraries of one for CUDA take besides is not the program's.
+                libraries = max(0, found["baseline"] - 145e6)
+                self.assertLess(found["peak"] - libraries, found["weights"] + found["cache"] + 300e6)
 
     def test_a_larger_model(self):
         with tempfile.TemporaryDirectory() as folder:
