@@ -5,31 +5,17 @@
 
 #include <iterator>
 #include <nlohmann/json.hpp>
-#include <stdexcept>
 
 #include "bench/model/model_report.h"
+#include "bench/model/training_steps.h"
 #include "seer/device.h"
 #include "seer/distill.h"
 
 namespace seer::bench {
-namespace {
-
-void require(bool holds, const char* flag, std::int64_t value, const char* expected) {
-  if (holds) return;
-  throw std::invalid_argument(fmt::format("{} {}: expected {}", flag, value, expected));
-}
-
-}  // namespace
 
 void check_distill_bench(const DistillBenchOptions& options) {
   const ModelConfig config = config_of(options.model);
-  if (options.length < 2 || options.length > config.max_positions) {
-    throw std::invalid_argument(fmt::format("--seq {}: expected 2 to {}, the positions of {}",
-                                            options.length, config.max_positions, config.name));
-  }
-  require(options.batch_size >= 1, "--batch-size", options.batch_size, "1 or more");
-  require(options.repeats >= 1, "--repeats", options.repeats, "1 or more");
-  require(options.warmup >= 0, "--warmup", options.warmup, "0 or more");
+  check_training_steps(config, options.length, options.batch_size, options.repeats, options.warmup);
 }
 
 DistillBenchResult run_distill_bench(const DistillBenchOptions& options,
@@ -61,15 +47,8 @@ DistillBenchResult run_distill_bench(const DistillBenchOptions& options,
                                                                          model.forward(tokens,
                                                                                        cache);
                                                                        }}};
-  const std::vector<Samples> samples = time_alternating(
-      subjects, device, options.warmup, options.repeats,
-      [&] {
-        before_call();
-        synchronize(device);
-      },
-      [&](int done, int all, double seconds_left) {
-        say(fmt::format("round {} of {}, about {:.0f} s left", done, all, seconds_left));
-      });
+  const std::vector<Samples> samples =
+      time_steps(subjects, device, options.warmup, options.repeats, before_call, say);
   result.step = samples[0];
   result.forward = samples[1];
   result.first_loss = losses.front();

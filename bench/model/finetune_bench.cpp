@@ -8,17 +8,13 @@
 #include <vector>
 
 #include "bench/model/model_report.h"
+#include "bench/model/training_steps.h"
 #include "seer/device.h"
 #include "seer/finetune.h"
 #include "seer/sparse_attention.h"
 
 namespace seer::bench {
 namespace {
-
-void require(bool holds, const char* flag, std::int64_t value, const char* expected) {
-  if (holds) return;
-  throw std::invalid_argument(fmt::format("{} {}: expected {}", flag, value, expected));
-}
 
 bool has_gates(const FinetuneBenchOptions& options) {
   return options.policy.starts_with("gate");
@@ -64,14 +60,8 @@ class Training {
 
 void check_finetune_bench(const FinetuneBenchOptions& options) {
   const ModelConfig config = config_of(options.model);
-  if (options.length < 2 || options.length > config.max_positions) {
-    throw std::invalid_argument(fmt::format("--seq {}: expected 2 to {}, the positions of {}",
-                                            options.length, config.max_positions, config.name));
-  }
-  require(options.batch_size >= 1, "--batch-size", options.batch_size, "1 or more");
-  require(options.gate_interval >= 1, "--gate-interval", options.gate_interval, "1 or more");
-  require(options.repeats >= 1, "--repeats", options.repeats, "1 or more");
-  require(options.warmup >= 0, "--warmup", options.warmup, "0 or more");
+  check_training_steps(config, options.length, options.batch_size, options.repeats, options.warmup);
+  require_flag(options.gate_interval >= 1, "--gate-interval", options.gate_interval, "1 or more");
   if (options.policy == "dense") {
     throw std::invalid_argument(
         "--policy dense: expected another, such as gate:ratio=0.1: dense is measured in any case");
@@ -102,15 +92,8 @@ FinetuneBenchResult run_finetune_bench(const FinetuneBenchOptions& options,
     learning.emplace(options, config, checkpoint, data, options.policy, false);
     subjects.push_back({"learning", [&] { learning->step(); }});
   }
-  const std::vector<Samples> samples = time_alternating(
-      subjects, device, options.warmup, options.repeats,
-      [&] {
-        before_call();
-        synchronize(device);
-      },
-      [&](int done, int all, double seconds_left) {
-        say(fmt::format("round {} of {}, about {:.0f} s left", done, all, seconds_left));
-      });
+  const std::vector<Samples> samples =
+      time_steps(subjects, device, options.warmup, options.repeats, before_call, say);
   result.dense = samples[0];
   result.sparse = samples[1];
   result.density = sparse.density();

@@ -1,11 +1,18 @@
 #include "bench/model/model_source.h"
 
+#include <fmt/format.h>
+
 #include <random>
 #include <stdexcept>
 
 #include "bench/model/model_shapes.h"
 
 namespace seer::bench {
+
+void require_flag(bool holds, const char* flag, std::int64_t value, const char* expected) {
+  if (holds) return;
+  throw std::invalid_argument(fmt::format("{} {}: expected {}", flag, value, expected));
+}
 
 ModelConfig config_of(const ModelSource& source) {
   if (source.shape.empty() == source.folder.empty()) {

@@ -27,6 +27,9 @@ struct ModelSource {
   std::uint64_t seed = 0;
 };
 
+// Throws std::invalid_argument that names the flag, its value and what is accepted.
+void require_flag(bool holds, const char* flag, std::int64_t value, const char* expected);
+
 // Throws std::invalid_argument unless exactly one of shape and folder is given.
 ModelConfig config_of(const ModelSource& source);
 Model make_model(const ModelSource& source, const ModelConfig& config);

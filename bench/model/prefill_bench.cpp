@@ -18,11 +18,6 @@ namespace {
 constexpr std::int64_t kMaxLength = std::int64_t{1} << 24;
 constexpr int kMaxCount = 10000;
 
-void require(bool holds, const char* flag, std::int64_t value, const char* expected) {
-  if (holds) return;
-  throw std::invalid_argument(fmt::format("{} {}: expected {}", flag, value, expected));
-}
-
 // A policy with what it needs to run.
 struct PolicyRun {
   std::string text;
@@ -156,15 +151,15 @@ void check_prefill_bench(const PrefillBenchOptions& options) {
   config_of(options.model);
   if (options.lengths.empty()) throw std::invalid_argument("--seq: expected at least one length");
   for (const std::int64_t length : options.lengths) {
-    require(length >= 1 && length <= kMaxLength, "--seq", length, "1 to 16777216 tokens");
+    require_flag(length >= 1 && length <= kMaxLength, "--seq", length, "1 to 16777216 tokens");
   }
   for (const std::string& policy : options.policies) SelectionPolicy::parse(policy);
-  require(options.prefill_chunk.value_or(1) >= 1, "--prefill-chunk",
-          options.prefill_chunk.value_or(1), "at least 1");
-  require(options.repeats >= 1 && options.repeats <= kMaxCount, "--repeats", options.repeats,
-          "1 to 10000");
-  require(options.warmup >= 0 && options.warmup <= kMaxCount, "--warmup", options.warmup,
-          "0 to 10000");
+  require_flag(options.prefill_chunk.value_or(1) >= 1, "--prefill-chunk",
+               options.prefill_chunk.value_or(1), "at least 1");
+  require_flag(options.repeats >= 1 && options.repeats <= kMaxCount, "--repeats", options.repeats,
+               "1 to 10000");
+  require_flag(options.warmup >= 0 && options.warmup <= kMaxCount, "--warmup", options.warmup,
+               "0 to 10000");
 }
 
 PrefillBenchResult run_prefill_bench(const PrefillBenchOptions& options,

@@ -20,8 +20,9 @@ std::optional<std::uint64_t> number_in(const std::string& path) {
   return std::nullopt;
 }
 
-std::uint64_t meminfo_bytes(std::string_view wanted) {
-  std::ifstream file("/proc/meminfo");
+// "MemTotal:   1234 kB" and the like; 0 where there is no such line.
+std::uint64_t bytes_in(const char* path, std::string_view wanted) {
+  std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     std::istringstream words(line);
     std::string key;
@@ -57,17 +58,21 @@ int usable_cpus() {
 }
 
 std::uint64_t total_memory_bytes() {
-  const std::uint64_t total = meminfo_bytes("MemTotal:");
+  const std::uint64_t total = bytes_in("/proc/meminfo", "MemTotal:");
   const auto limit = number_in("/sys/fs/cgroup/memory.max");
   return limit && total > 0 ? std::min(total, *limit) : total;
 }
 
 std::uint64_t available_memory_bytes() {
-  const std::uint64_t available = meminfo_bytes("MemAvailable:");
+  const std::uint64_t available = bytes_in("/proc/meminfo", "MemAvailable:");
   const auto limit = number_in("/sys/fs/cgroup/memory.max");
   const auto used = number_in("/sys/fs/cgroup/memory.current");
   if (!limit || !used || available == 0) return available;
   return std::min(available, *limit - std::min(*limit, *used));
+}
+
+std::uint64_t process_memory_bytes(std::string_view field) {
+  return bytes_in("/proc/self/status", field);
 }
 
 }  // namespace seer

@@ -78,6 +78,17 @@ bench::ModelSource source_of(const BenchFlags& flags) {
   return source;
 }
 
+// `run` is told what to do before a call and how to say a line of progress.
+template <typename Options, typename Run, typename Lines, typename Table>
+int run_bench(const BenchFlags& flags, const Options& options, void (*check)(const Options&),
+              Run run, Lines json_lines, Table table) {
+  check(options);
+  if (!flags.out.empty()) bench::check_writable(flags.out);
+  watch_for_interrupt();
+  const auto result = run(options, throw_if_interrupted, say);
+  return report_results(flags.out, flags.json, json_lines(result), table(result));
+}
+
 struct PrefillFlags {
   BenchFlags common;
   bench::PrefillBenchOptions options;
@@ -87,13 +98,8 @@ struct PrefillFlags {
 int bench_prefill(PrefillFlags flags) {
   flags.options.model = source_of(flags.common);
   if (!flags.policies.empty()) flags.options.policies = split_policies(flags.policies);
-  bench::check_prefill_bench(flags.options);
-  if (!flags.common.out.empty()) bench::check_writable(flags.common.out);
-  watch_for_interrupt();
-  const bench::PrefillBenchResult result =
-      bench::run_prefill_bench(flags.options, throw_if_interrupted, say);
-  return report_results(flags.common.out, flags.common.json, bench::prefill_json_lines(result),
-                        bench::prefill_table(result));
+  return run_bench(flags.common, flags.options, bench::check_prefill_bench,
+                   bench::run_prefill_bench, bench::prefill_json_lines, bench::prefill_table);
 }
 
 void add_prefill(CLI::App& verb, std::function<int()>& action) {
@@ -129,13 +135,8 @@ struct DistillFlags {
 
 int bench_distill(DistillFlags flags) {
   flags.options.model = source_of(flags.common);
-  bench::check_distill_bench(flags.options);
-  if (!flags.common.out.empty()) bench::check_writable(flags.common.out);
-  watch_for_interrupt();
-  const bench::DistillBenchResult result =
-      bench::run_distill_bench(flags.options, throw_if_interrupted, say);
-  return report_results(flags.common.out, flags.common.json, bench::distill_json_lines(result),
-                        bench::distill_table(result));
+  return run_bench(flags.common, flags.options, bench::check_distill_bench,
+                   bench::run_distill_bench, bench::distill_json_lines, bench::distill_table);
 }
 
 void add_distill_bench(CLI::App& verb, std::function<int()>& action) {
@@ -166,13 +167,8 @@ int bench_finetune(FinetuneFlags flags) {
         "begins");
   }
   flags.options.model = source_of(flags.common);
-  bench::check_finetune_bench(flags.options);
-  if (!flags.common.out.empty()) bench::check_writable(flags.common.out);
-  watch_for_interrupt();
-  const bench::FinetuneBenchResult result =
-      bench::run_finetune_bench(flags.options, throw_if_interrupted, say);
-  return report_results(flags.common.out, flags.common.json, bench::finetune_json_lines(result),
-                        bench::finetune_table(result));
+  return run_bench(flags.common, flags.options, bench::check_finetune_bench,
+                   bench::run_finetune_bench, bench::finetune_json_lines, bench::finetune_table);
 }
 
 void add_finetune_bench(CLI::App& verb, std::function<int()>& action) {

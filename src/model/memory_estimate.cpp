@@ -1,11 +1,11 @@
 #include "model/memory_estimate.h"
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
 #include <stdexcept>
 #include <string>
 
+#include "base/machine.h"
 #include "base/quote.h"
 #include "model/weights.h"
 
@@ -31,13 +31,9 @@ constexpr std::int64_t kNormFloats = 3;  // RMS norm's float32 temporaries of th
 
 constexpr std::int64_t kMaxTokens = std::numeric_limits<std::int32_t>::max();
 
-// "VmRSS:   1234 kB" of this process.
 std::int64_t resident_bytes() {
-  std::ifstream file("/proc/self/status");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("VmRSS:")) return std::stoll(line.substr(6)) * 1024;
-  }
-  return kUnknownResidentBytes;
+  const std::uint64_t resident = process_memory_bytes("VmRSS:");
+  return resident == 0 ? kUnknownResidentBytes : static_cast<std::int64_t>(resident);
 }
 
 std::int64_t element_bytes(const std::string& dtype) {

@@ -25,15 +25,6 @@ c10::DeviceAllocator& allocator_of(c10::Device device) {
   return *c10::getDeviceAllocator(device.type());
 }
 
-// "VmHWM:    1234 kB" of this process.
-std::uint64_t peak_of_process() {
-  std::ifstream file("/proc/self/status");
-  for (std::string line; std::getline(file, line);) {
-    if (line.starts_with("VmHWM:")) return std::stoull(line.substr(6)) * 1024;
-  }
-  return 0;
-}
-
 }  // namespace
 
 c10::Device parse_device(std::string_view text) {
@@ -104,7 +95,7 @@ std::uint64_t available_memory(c10::Device device) {
 }
 
 std::uint64_t peak_memory(c10::Device device) {
-  if (device.is_cpu()) return peak_of_process();
+  if (device.is_cpu()) return process_memory_bytes("VmHWM:");
   const auto stats = allocator_of(device).getDeviceStats(device.index());
   return static_cast<std::uint64_t>(stats.allocated_bytes[kAllPools].peak);
 }

@@ -53,11 +53,6 @@ void zero_gradients(const AttentionGradients& gradients) {
   gradients.v.zero_();
 }
 
-at::Tensor with_contiguous_rows(const at::Tensor& tensor) {
-  const bool contiguous = tensor.size(-1) <= 1 || tensor.stride(-1) == 1;
-  return contiguous ? tensor : tensor.contiguous();
-}
-
 AttentionBackwardParams attention_backward_params(const AttentionBackwardArguments& arguments,
                                                   const AttentionGradients& gradients) {
   const auto& [grad_out, grad_lse, forward, out, lse] = arguments;

@@ -36,11 +36,8 @@ AttentionGradients prepare_attention_backward(const AttentionBackwardArguments& 
 bool sees_nothing(const AttentionBackwardArguments& arguments);
 void zero_gradients(const AttentionGradients& gradients);
 
-// `tensor` itself, or a contiguous copy where its last dimension is not contiguous, as that of an expanded gradient.
-at::Tensor with_contiguous_rows(const at::Tensor& tensor);
-
 // The kernel's view of checked arguments and their gradients, which must outlive it. The last dimension of grad_out and
-// out is contiguous (see with_contiguous_rows()); lse and grad_lse are contiguous.
+// out is contiguous (see contiguous_rows.h); lse and grad_lse are contiguous.
 AttentionBackwardParams attention_backward_params(const AttentionBackwardArguments& arguments,
                                                   const AttentionGradients& gradients);
 

@@ -10,6 +10,7 @@
 #include <array>
 #include <tuple>
 
+#include "ops/contiguous_rows.h"
 #include "ops/element.h"
 #include "ops/row_layers.h"
 #include "ops/same_device.h"
@@ -70,10 +71,6 @@ at::Tensor swiglu_backward_meta(const at::Tensor& grad, const at::Tensor& gate_u
 
 bool needs_gradient(const at::Tensor& x) {
   return at::GradMode::is_enabled() && x.requires_grad();
-}
-
-at::Tensor with_contiguous_rows(const at::Tensor& x) {
-  return x.size(-1) <= 1 || x.stride(-1) == 1 ? x : x.contiguous();
 }
 
 class RmsNormFunction : public torch::autograd::Function<RmsNormFunction> {

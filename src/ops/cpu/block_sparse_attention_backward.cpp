@@ -7,6 +7,7 @@
 
 #include "kernels/block_sparse_attention_backward/cpu.h"
 #include "kernels/block_sparse_attention_backward/reference.h"
+#include "ops/contiguous_rows.h"
 #include "ops/cpu/output_allocator.h"
 #include "ops/cpu/tiles.h"
 #include "ops/prepare_attention_backward.h"

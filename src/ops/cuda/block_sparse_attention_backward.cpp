@@ -3,6 +3,7 @@
 #include <torch/library.h>
 
 #include "kernels/block_sparse_attention_backward/cuda.h"
+#include "ops/contiguous_rows.h"
 #include "ops/cuda/device_call.h"
 #include "ops/prepare_attention_backward.h"
 
