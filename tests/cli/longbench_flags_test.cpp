@@ -42,7 +42,7 @@ class LongBenchFlagsTest : public testing::Test {
     return message_of<std::exception>([&] { names(arguments); });
   }
 
-  std::filesystem::path folder_ = std::filesystem::path(testing::TempDir()) / "longbench-flags";
+  std::filesystem::path folder_ = temporary_folder() / "longbench-flags";
   LongBenchFlags flags_;
   EvalTasks tasks_;
 };

@@ -13,7 +13,7 @@ namespace {
 
 using namespace test;
 
-const std::filesystem::path kFolder = std::filesystem::path(testing::TempDir()) / "longbench";
+const std::filesystem::path kFolder = temporary_folder() / "longbench";
 
 void write_rows(const std::string& name, const std::string& text) {
   std::filesystem::create_directories(kFolder);

@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "seer/retrieval_documents.h"
 #include "seer/ruler.h"
+#include "support/model_files.h"
 
 namespace seer::test {
 
@@ -41,8 +42,14 @@ inline std::shared_ptr<const RulerText> made_up_text() {
   return made;
 }
 
+// Of this process alone: test programs run side by side.
+inline const std::filesystem::path& temporary_folder() {
+  static const TemporaryFolder folder;
+  return folder.path();
+}
+
 inline std::filesystem::path write_file(const std::string& name, const std::string& text) {
-  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / name;
+  const std::filesystem::path file = temporary_folder() / name;
   std::ofstream(file, std::ios::binary) << text;
   return file;
 }

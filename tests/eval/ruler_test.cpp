@@ -189,7 +189,7 @@ TEST(RulerFile, RowsComeBackAsTheyWere) {
   std::vector<std::unique_ptr<RulerTask>> tasks;
   for (const char* const name : {"vt", "niah_single_2", "qa_1"})
     tasks.push_back(bundled_task(name));
-  const std::filesystem::path file = std::filesystem::path(testing::TempDir()) / "samples.jsonl";
+  const std::filesystem::path file = temporary_folder() / "samples.jsonl";
   std::int64_t rows = 0;
   write_ruler_jsonl(tasks, bundled_tokenizer(), {4096, 5001}, file,
                     [&](std::int64_t done, std::int64_t total) {

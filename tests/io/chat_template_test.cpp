@@ -1,7 +1,6 @@
 #include "seer/chat_template.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -10,6 +9,7 @@
 #include <string>
 
 #include "base/json.h"
+#include "support/model_files.h"
 
 namespace seer {
 namespace {
@@ -39,23 +39,6 @@ std::string message_of(const std::string& text, const std::string& variables = "
   }
   return "no error";
 }
-
-class Folder {
- public:
-  Folder()
-      : path_(fs::temp_directory_path() / ("seer_chat_template_" + std::to_string(::getpid()))) {
-    fs::remove_all(path_);
-    fs::create_directories(path_);
-  }
-  ~Folder() { fs::remove_all(path_); }
-  void write(const std::string& name, const std::string& text) const {
-    std::ofstream(path_ / name) << text;
-  }
-  const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
 
 TEST(ChatTemplate, RendersTheGoldenCasesAsJinja) {
   const auto cases = OrderedJson::parse(read(kGolden / "cases.json"));
@@ -144,7 +127,7 @@ TEST(ChatTemplate, TakesTheTimeFromItsClock) {
 }
 
 TEST(ChatTemplate, LoadsFromAModelFolder) {
-  const Folder folder;
+  const test::TemporaryFolder folder;
   EXPECT_THROW(ChatTemplate::load(folder.path()), std::runtime_error);
   folder.write("tokenizer_config.json",
                R"({"bos_token": "<b>", "eos_token": {"content": "<e>"}, "pad_token": null})");

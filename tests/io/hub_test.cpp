@@ -1,12 +1,13 @@
 #include "seer/hub.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <stdexcept>
 #include <string>
+
+#include "support/model_files.h"
 
 namespace seer {
 namespace {
@@ -26,8 +27,7 @@ TEST(Hub, ModelIds) {
 
 class Resolve : public testing::Test {
  protected:
-  Resolve() : root_(fs::temp_directory_path() / ("seer_hub_" + std::to_string(::getpid()))) {
-    fs::remove_all(root_);
+  Resolve() {
     settings_.cache = root_ / "hub";
     const fs::path model = settings_.cache / "models--org--name";
     fs::create_directories(model / "snapshots" / kCommit);
@@ -37,7 +37,6 @@ class Resolve : public testing::Test {
     std::ofstream(model / "refs" / "gone") << std::string(40, 'f');
     std::ofstream(model / "refs" / "bad") << "../../..";
   }
-  ~Resolve() override { fs::remove_all(root_); }
 
   std::string message(const std::string& model, const std::string& revision) const {
     try {
@@ -48,7 +47,8 @@ class Resolve : public testing::Test {
     return "no error";
   }
 
-  fs::path root_;
+  test::TemporaryFolder folder_;
+  const fs::path& root_ = folder_.path();
   HubSettings settings_;
 };
 
