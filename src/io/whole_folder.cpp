@@ -1,6 +1,7 @@
 #include "io/whole_folder.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -41,12 +42,47 @@ void check_replaceable(const fs::path& folder, const std::vector<std::string>& n
        entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     if (std::find(names.begin(), names.end(), name) == names.end()) {
-      throw std::runtime_error(folder.string() + ": holds " + name +
-                               ", which would be lost: expected a new folder, an empty one or one "
-                               "of the same kind");
+      throw std::runtime_error(
+          folder.string() + ": holds " + name + ", which would be lost: expected a new folder" +
+          (names.empty() ? " or an empty one" : ", an empty one or one of the same kind"));
     }
   }
   if (error) fail(folder, "read the folder", error.value());
+}
+
+std::string aside_prefix(const fs::path& folder) {
+  return folder.filename().string() + ".part-";
+}
+
+// The lock on a folder that tells others that its process lives: the system takes it back however that ends. -1 where
+// another process has it, or the file system has no such locks.
+int lock_folder(const fs::path& folder) {
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor >= 0 && ::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
+    ::close(descriptor);
+    return -1;
+  }
+  return descriptor;
+}
+
+// What killed processes left beside `folder`: a checkpoint's part may be as large as the checkpoint.
+void remove_abandoned(const fs::path& folder) {
+  const std::string prefix = aside_prefix(folder);
+  std::error_code error;
+  std::vector<fs::path> abandoned;
+  for (fs::directory_iterator entry(folder.parent_path(), error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    const bool is_part = name.size() > prefix.size() && name.starts_with(prefix) &&
+                         name.find_first_not_of("0123456789", prefix.size()) == std::string::npos;
+    if (is_part) abandoned.push_back(entry->path());
+  }
+  for (const fs::path& part : abandoned) {
+    const int lock = lock_folder(part);
+    if (lock < 0) continue;
+    fs::remove_all(part, error);
+    ::close(lock);
+  }
 }
 
 // `aside` becomes `folder`, and what was there before becomes `aside`.
@@ -105,14 +141,17 @@ WholeFolder::WholeFolder(const fs::path& folder, const std::vector<std::string>&
   check_replaceable(folder_, replaceable);
   fs::create_directories(folder_.parent_path(), error);
   if (error) fail(folder_.parent_path(), "create the folder", error.value());
-  aside_ = folder_.string() + ".part-" + std::to_string(::getpid());
-  fs::remove_all(aside_, error);  // what a process of this number has left
+  remove_abandoned(folder_);
+  aside_ = folder_.parent_path() / (aside_prefix(folder_) + std::to_string(::getpid()));
+  fs::remove_all(aside_, error);  // where the file system has no locks
   if (::mkdir(aside_.c_str(), 0777) != 0) fail(folder_, "create a folder there", errno);
+  lock_ = lock_folder(aside_);
 }
 
 WholeFolder::~WholeFolder() {
   std::error_code error;
   if (!kept_) fs::remove_all(aside_, error);
+  if (lock_ >= 0) ::close(lock_);
 }
 
 void WholeFolder::keep() {

@@ -29,7 +29,7 @@ class OutputFile {
 };
 
 // Files are written to path(), a folder beside the wanted one, which takes its place in one step; without keep() it
-// disappears.
+// disappears. What a killed process left of such a folder disappears when the next one writes the same.
 class WholeFolder {
  public:
   // `folder` may exist when it holds nothing but files named in `replaceable`, which are then replaced together.
@@ -45,6 +45,7 @@ class WholeFolder {
 
  private:
   std::filesystem::path folder_, aside_;
+  int lock_ = -1;  // descriptor of the folder aside
   bool kept_ = false;
 };
 

@@ -60,6 +60,9 @@ class FinetuneTest(ModelVerbTest):
         process.send_signal(signal.SIGKILL)
         process.wait()
         self.assertFalse(out.exists())
+        abandoned = Path(str(out) + ".checkpoint.part-1")  # as of a process that was killed while it wrote
+        abandoned.mkdir()
+        (abandoned / "tensors.safetensors").write_bytes(b"half")
         self.expect_refused(1, arguments, "--resume", "checkpoint")
         self.expect_refused(1, [*arguments, "--resume", "--learning-rate", "1"], "settings")
         self.finetune("part", "--resume")
@@ -70,6 +73,8 @@ class FinetuneTest(ModelVerbTest):
         self.assertEqual(whole, part)
         self.assertEqual([line["loss"] for line in self.log("part")], [line["loss"] for line in lines])
         self.assertFalse(state.exists())
+        self.assertEqual(list(self.folder.glob("*.part-*")), [])
+        self.expect_refused(1, ["--out", str(out), *self.text, *SMALL], "part: holds ", "a new folder or an empty one")
 
     def test_interrupted_training_keeps_its_steps(self):
         out = self.folder / "stopped"
