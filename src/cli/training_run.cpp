@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <system_error>
 
+#include "base/whole_file.h"
 #include "cli/interrupt.h"
 
 namespace seer::cli {
@@ -18,18 +20,20 @@ std::string checkpoint_of(const std::string& out) {
 }
 
 void open_log(const std::string& path, std::int64_t steps_done, std::ofstream& log) {
+  std::error_code error;  // that no folder could be made is an error of the log
   if (const fs::path parent = fs::path(path).parent_path(); !parent.empty())
-    fs::create_directories(parent);
-  std::string kept;
-  if (steps_done > 0) {
+    fs::create_directories(parent, error);
+  const bool goes_on = steps_done > 0 && fs::is_regular_file(path, error);
+  if (goes_on) {
+    std::string kept;
     std::ifstream before(path);
     for (std::string line; std::getline(before, line);) {
       const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
       if (json.is_object() && json.value("step", steps_done + 1) <= steps_done) kept += line + "\n";
     }
+    write_whole_file(fs::canonical(path).string(), kept);
   }
-  log.open(path, std::ios::trunc);
-  log << kept << std::flush;
+  log.open(path, goes_on ? std::ios::app : std::ios::trunc);
   if (!log) throw std::runtime_error(path + ": the log cannot be written; name another with --log");
 }
 

@@ -159,6 +159,7 @@ class FinetuneTest(ModelVerbTest):
         self.expect_refused(2, [*out, *small, "--steps", "many"], "many")
         self.expect_refused(1, [*out, *small, "--gates", "/nowhere"], "/nowhere")
         self.expect_refused(1, ["--out", "/proc/none/x", *small], "/proc/none")
+        self.expect_refused(1, [*out, *small, "--log", "/proc/none/x/log"], "/proc/none/x/log: the log cannot be written", "--log")
         short = self.write([5] * 50, "short.json")
         self.expect_refused(2, [*out, "--text", short, *SMALL], "training text", "fewer")
         full = self.folder / "full"
