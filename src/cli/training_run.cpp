@@ -8,8 +8,8 @@
 #include <stdexcept>
 #include <system_error>
 
-#include "base/whole_file.h"
 #include "cli/interrupt.h"
+#include "seer/text_file.h"
 
 namespace seer::cli {
 
@@ -31,7 +31,7 @@ void open_log(const std::string& path, std::int64_t steps_done, std::ofstream& l
       const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
       if (json.is_object() && json.value("step", steps_done + 1) <= steps_done) kept += line + "\n";
     }
-    write_whole_file(fs::canonical(path).string(), kept);
+    write_text_file(fs::canonical(path).string(), kept);
   }
   log.open(path, goes_on ? std::ios::app : std::ios::trunc);
   if (!log) throw std::runtime_error(path + ": the log cannot be written; name another with --log");
